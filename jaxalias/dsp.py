@@ -1,0 +1,80 @@
+"""Levels, pitches, windows, frames and the low-pass of the loss."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.signal
+from jaxtyping import Array, ArrayLike, Float
+
+
+def db_to_amplitude(level_db: ArrayLike) -> Any:
+    """10^(dB / 20)."""
+    return 10 ** (jnp.asarray(level_db) / 20)
+
+
+def power_to_db(power: Float[Array, "..."]) -> Float[Array, "..."]:
+    """10 log10 of a power ratio."""
+    return 10 * jnp.log10(power)
+
+
+def midi_to_hz(midi: ArrayLike) -> Any:
+    """Equal temperament, A4 = MIDI 69 = 440 Hz (eq. 5)."""
+    return 440 * 2 ** ((jnp.asarray(midi) - 69) / 12)
+
+
+@lru_cache
+def chebyshev_window(samples: int, attenuation_db: float = 120.0) -> np.ndarray:
+    """Dolph-Chebyshev window, periodic, peak 1, float64. Side lobes `attenuation_db` below the main lobe."""
+    return scipy.signal.windows.chebwin(samples, at=attenuation_db, sym=False)
+
+
+@lru_cache
+def lowpass_taps(
+    sample_rate: float, pass_hz: float = 12_000.0, stop_hz: float = 16_000.0, attenuation_db: float = 80.0
+) -> np.ndarray:
+    """Linear-phase low-pass by the Kaiser window method, float64, an odd number of taps.
+
+    The order is Kaiser's estimate (A - 7.95) / (14.36 df), df = (stop - pass) / Fs, rounded up to even, and
+    the cut-off lies half way. Source: section 2.3 of the paper; at 44.1 kHz the taps are the authors' own.
+
+    Raises:
+        ValueError: an edge is out of order or not below Nyquist.
+    """
+    if not 0 < pass_hz < stop_hz < sample_rate / 2:
+        raise ValueError(
+            f"low-pass edges {pass_hz:g} and {stop_hz:g} Hz must be in ascending order and below "
+            f"{sample_rate / 2:g} Hz, half the sample rate; choose lower edges for this model"
+        )
+    order = math.ceil((attenuation_db - 7.95) / 14.36 / ((stop_hz - pass_hz) / sample_rate))
+    order += order % 2
+    beta = scipy.signal.kaiser_beta(attenuation_db)
+    return scipy.signal.firwin(order + 1, (pass_hz + stop_hz) / 2, window=("kaiser", beta), fs=sample_rate)
+
+
+def filter_same(x: Float[Array, "b t"], taps: np.ndarray) -> Float[Array, "b t"]:
+    """Convolve with an odd number of taps, zeros outside, output centred on the input ("same")."""
+    kernel = jnp.asarray(taps[::-1].copy(), x.dtype)[None, None, :]
+    half = len(taps) // 2
+    return jax.lax.conv_general_dilated(
+        x[:, None, :], kernel, (1,), [(half, half)], precision=jax.lax.Precision.HIGHEST
+    )[:, 0, :]
+
+
+def frames(x: Float[Array, "b t"], length: int, hop: int) -> Float[Array, "b n length"]:
+    """Overlapping frames without padding; samples after the last whole frame are left out.
+
+    Raises:
+        ValueError: the signal is shorter than one frame.
+    """
+    if x.shape[1] < length:
+        raise ValueError(f"a signal of {x.shape[1]} samples is shorter than one frame of {length}")
+    count = 1 + (x.shape[1] - length) // hop
+    if length % hop == 0:  # whole hops side by side: a reshape, where a gather would be slow
+        hops = x[:, : (count - 1) * hop + length].reshape(x.shape[0], -1, hop)
+        return jnp.concatenate([hops[:, i : i + count] for i in range(length // hop)], axis=-1)
+    index = np.arange(count)[:, None] * hop + np.arange(length)
+    return x[:, index]

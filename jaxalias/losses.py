@@ -1,0 +1,78 @@
+"""ESR, NMR and DC behind a low-pass, weighted into one number (eqs. 13-17)."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxalias import dsp
+from jaxalias.config import LossConfig, Reduction
+from jaxalias.nmr import nmr
+
+Terms = dict[str, Float[Array, ""]]
+Loss = Callable[[Float[Array, "b t"], Float[Array, "b t"]], tuple[Float[Array, ""], Terms]]
+
+_SILENCE = 1e-12  # mean square added to a target's power: -120 dB of full scale, so silence divides nothing by zero
+
+
+def build(config: LossConfig, sample_rate: float) -> Loss:
+    """The loss of a preset: loss(estimate, target) -> (total, its terms by name, unweighted).
+
+    Target and estimate pass the same zero-padded low-pass first, designed for `sample_rate`: what lies
+    above its edge is not asked of the student.
+
+    Raises:
+        ValueError: the low-pass does not fit below half the sample rate, or the loss is called with a
+            frame shorter than an NMR frame of 2048 samples.
+    """
+    taps = dsp.lowpass_taps(
+        sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db
+    )
+
+    def loss(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
+        estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
+        ratios = nmr(estimate, target, sample_rate)
+        terms = {
+            "ESR": esr(estimate, target, config.esr.reduction),
+            "NMR": reduce(ratios, config.nmr.reduction, config.nmr.knee),
+            "DC": dc(estimate, target),
+        }
+        total = config.esr.weight * terms["ESR"] + config.nmr.weight * terms["NMR"] + config.dc_weight * terms["DC"]
+        return total, terms
+
+    return loss
+
+
+def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: Reduction) -> Float[Array, ""]:
+    """Error-to-signal ratio, sum (s - s^)^2 / sum s^2 (eq. 13), over a batch.
+
+    "ratio_of_sums" is one ratio for the whole batch, as in the authors' program: loud tones dominate.
+    The others reduce the tones' own ratios.
+    """
+    error = jnp.sum((target - estimate) ** 2, axis=1)
+    power = jnp.sum(target**2, axis=1) + _SILENCE * target.shape[1]
+    if reduction == "ratio_of_sums":
+        return jnp.sum(error) / jnp.sum(power)
+    return reduce(error / power, reduction)
+
+
+def dc(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> Float[Array, ""]:
+    """Mean over tones of the squared difference of offsets, over the mean square of the targets."""
+    offset = jnp.mean(target - estimate, axis=1)
+    return jnp.mean(offset**2) / (jnp.mean(target**2) + _SILENCE)
+
+
+def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -> Float[Array, ""]:
+    """One number for the power ratios of a batch.
+
+    mean_of_ratios  the mean; the worst tone dominates
+    geometric       10^(mean of dB / 10); every tone's dB count alike
+    soft_hinge      mean of log(1 + ratio / knee): dB above the knee, hardly anything below it
+    """
+    if reduction == "mean_of_ratios":
+        return jnp.mean(ratios)
+    if reduction == "geometric":
+        return jnp.exp(jnp.mean(jnp.log(jnp.maximum(ratios, _SILENCE))))
+    if reduction == "soft_hinge":
+        return jnp.mean(jnp.log1p(ratios / knee))
+    raise ValueError(f"reduction must be mean_of_ratios, geometric or soft_hinge, got {reduction!r}")

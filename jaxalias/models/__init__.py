@@ -1,0 +1,69 @@
+"""The contract that every model keeps, and the way from a config to a model.
+
+Nothing outside this package asks which kind of network it holds.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.models import lstm, wavenet
+
+Params = Any  # a nested dict of arrays
+State = Any  # a pytree of arrays whose first axis is the batch
+
+
+class Model(NamedTuple):
+    """A network as pure functions over a dict of parameters.
+
+    init(key): fresh parameters in float32.
+    initial_state(params, batch): what the model remembers before the first sample, after endless silence as
+        far as the file format knows it.
+    apply(params, x, state): (y, next state) for a block of any length; blocks in a row give the same output
+        as one piece. x and y are (b, t). Precision is that of the parameters and x, float32 or float64.
+    receptive_field: input samples that an output sample depends on; None for a recurrent model.
+    """
+
+    init: Callable[[Key[Array, ""]], Params]
+    initial_state: Callable[[Params, int], State]
+    apply: Callable[[Params, Float[Array, "b t"], State], tuple[Float[Array, "b t"], State]]
+    receptive_field: int | None
+
+
+def build(config: LSTMConfig | WaveNetConfig) -> Model:
+    """The model that a config describes."""
+    if isinstance(config, LSTMConfig):
+        module = lstm.LSTM(config)
+        return Model(
+            init=lambda key: module.init(key, jnp.zeros((1, 1), jnp.float32), lstm.zero_state(config, 1, jnp.float32))["params"],
+            initial_state=lambda params, batch: lstm.initial_state(config, params, batch),
+            apply=lambda params, x, state: module.apply({"params": params}, x, state),
+            receptive_field=None,
+        )
+    net = wavenet.WaveNet(config)
+    past = wavenet.receptive_field(config) - 1
+    return Model(
+        init=lambda key: net.init(key, jnp.zeros((1, past + 1), jnp.float32))["params"],
+        initial_state=lambda params, batch: jnp.zeros((batch, past), dtype_of(params)),
+        apply=lambda params, x, state: wavenet.apply(net, params, x, state),
+        receptive_field=past + 1,
+    )
+
+
+def dtype_of(params: Params) -> Any:
+    """The precision of a model: that of its parameters."""
+    return jnp.result_type(*jax.tree.leaves(params))
+
+
+def cast(params: Params, dtype: Any) -> Params:
+    """The same parameters on the device, in another precision."""
+    return jax.tree.map(lambda array: jnp.asarray(array, dtype), params)
+
+
+def parameter_count(params: Params) -> int:
+    """How many numbers a model has."""
+    return sum(array.size for array in jax.tree.leaves(params))

@@ -1,0 +1,176 @@
+"""Stacked LSTM with a dense output, state explicit (GuitarML SimpleRNN, NAM LSTM).
+
+Gate rows are i, f, g, o and parameters have PyTorch's names and shapes, so that files map one to one.
+A plain scan with autodiff spends most of its time in a backward pass that recomputes and copies; here
+the forward pass keeps the local derivatives of each step and a hand-written backward scan uses them
+(`experiments/benchmark.py` prints both beside PyTorch's).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxalias.config import LSTMConfig
+
+State = tuple[tuple[Float[Array, "b h"], Float[Array, "b h"]], ...]  # (hidden, cell) of each layer
+
+
+class LSTM(nn.Module):
+    """y, state = LSTM(config).apply({"params": params}, x, state), x and y of shape (b, t)."""
+
+    config: LSTMConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t"], state: State) -> tuple[Float[Array, "b t"], State]:
+        signal = x.T[:, :, None]  # (t, b, channels): time leads, the recurrence walks along it
+        reached = []
+        for layer, start in enumerate(state):
+            signal, end = recurrence(self._cell(layer, signal.shape[-1]), signal, start)
+            reached.append(end)
+        head = _uniform(self.config.hidden_size)
+        weight = self.param("head_weight", head, (1, self.config.hidden_size))
+        bias = self.param("head_bias", head, (1,))
+        y = jnp.einsum("tbh,h->bt", signal, weight[0], precision=jax.lax.Precision.HIGHEST) + bias
+        return (y + x if self.config.skip else y), tuple(reached)
+
+    def _cell(self, layer: int, inputs: int) -> dict[str, Array]:
+        """Declare the parameters of a layer; the biases come back as their sum."""
+        hidden = self.config.hidden_size
+        uniform = _uniform(hidden)
+        if self.config.stored_initial_state:  # declared here, read by `initial_state`
+            self.param(f"initial_hidden_l{layer}", nn.initializers.zeros, (hidden,))
+            self.param(f"initial_cell_l{layer}", nn.initializers.zeros, (hidden,))
+        input_weight = self.param(f"weight_ih_l{layer}", uniform, (4 * hidden, inputs))
+        names = {0: (), 1: ("bias",), 2: ("bias_ih", "bias_hh")}[self.config.bias_vectors]
+        biases = [self.param(f"{name}_l{layer}", uniform, (4 * hidden,)) for name in names]
+        return {
+            "input": input_weight,
+            "hidden": self.param(f"weight_hh_l{layer}", uniform, (4 * hidden, hidden)),
+            "bias": sum(biases, jnp.zeros(4 * hidden, input_weight.dtype)),
+        }
+
+
+def zero_state(config: LSTMConfig, batch: int, dtype: Any) -> State:
+    """Hidden and cell state of every layer at zero."""
+    zeros = jnp.zeros((batch, config.hidden_size), dtype)
+    return ((zeros, zeros),) * config.num_layers
+
+
+def initial_state(config: LSTMConfig, params: dict, batch: int) -> State:
+    """Zeros, or the state that the file holds, for every signal of a batch."""
+    if not config.stored_initial_state:
+        return zero_state(config, batch, params["weight_hh_l0"].dtype)
+    shape = (batch, config.hidden_size)
+    return tuple(
+        (
+            jnp.broadcast_to(params[f"initial_hidden_l{layer}"], shape),
+            jnp.broadcast_to(params[f"initial_cell_l{layer}"], shape),
+        )
+        for layer in range(config.num_layers)
+    )
+
+
+@jax.custom_vjp
+def recurrence(
+    cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]
+) -> tuple[Float[Array, "t b h"], tuple[Array, Array]]:
+    """One LSTM layer over time: hidden states of every step, and the last (hidden, cell).
+
+    c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid and g = tanh of W x + U h + b.
+
+    Args:
+        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" b (4h,), gate rows i, f, g, o.
+    """
+    step = _step(cell)
+
+    def forward(carry: tuple, x_t: Array) -> tuple[tuple, Array]:
+        hidden, cell_state, *_ = step(carry, x_t)
+        return (hidden, cell_state), hidden
+
+    end, hiddens = jax.lax.scan(forward, state, x)
+    return hiddens, end
+
+
+def _recurrence_forward(cell: dict, x: Array, state: tuple) -> tuple:
+    step = _step(cell)
+
+    def forward(carry: tuple, x_t: Array) -> tuple[tuple, tuple]:
+        cell_before = carry[1]
+        hidden, cell_state, (i, f, g, o, squashed) = step(carry, x_t)
+        slopes = (
+            g * i * (1 - i),  # d cell / d (row i before its sigmoid)
+            cell_before * f * (1 - f),
+            i * (1 - g * g),
+            squashed * o * (1 - o),  # d hidden / d (row o)
+            o * (1 - squashed * squashed),  # d hidden / d cell
+            f,  # d cell / d cell before
+        )
+        return (hidden, cell_state), (hidden, slopes)
+
+    end, (hiddens, slopes) = jax.lax.scan(forward, state, x)
+    return (hiddens, end), (cell, x, state, hiddens, slopes)
+
+
+def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
+    cell, x, state, hiddens, slopes = residuals
+    d_hiddens, (d_hidden_end, d_cell_end) = gradients
+    hiddens_before = jnp.concatenate([state[0][None], hiddens[:-1]])
+
+    def backward(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        d_hidden, d_cell, total = carry
+        d_hidden_t, (in_i, in_f, in_g, in_o, through, keep), hidden_before, x_t = inputs
+        d_hidden = d_hidden + d_hidden_t
+        d_cell = d_cell + d_hidden * through
+        d_rows = jnp.concatenate([d_cell * in_i, d_cell * in_f, d_cell * in_g, d_hidden * in_o], axis=1)
+        total = {  # summed here: one contraction over all of time afterwards costs more than it saves
+            "input": total["input"] + _outer(d_rows, x_t),
+            "hidden": total["hidden"] + _outer(hidden_before, d_rows),
+            "bias": total["bias"] + d_rows.sum(axis=0),
+        }
+        return (_dot(d_rows, cell["hidden"]), d_cell * keep, total), _dot(d_rows, cell["input"])
+
+    zeros = jax.tree.map(jnp.zeros_like, {**cell, "hidden": cell["hidden"].T})
+    (d_hidden, d_cell, total), d_x = jax.lax.scan(
+        backward, (d_hidden_end, d_cell_end, zeros), (d_hiddens, slopes, hiddens_before, x), reverse=True
+    )
+    return {**total, "hidden": total["hidden"].T}, d_x, (d_hidden, d_cell)
+
+
+recurrence.defvjp(_recurrence_forward, _recurrence_backward)
+
+
+def _step(cell: dict[str, Array]) -> Any:
+    """One step of the recurrence. sigmoid(a) = (1 + tanh(a / 2)) / 2, so one tanh serves all four gates."""
+    size = cell["hidden"].shape[1]
+    half = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], cell["hidden"].dtype), size)
+    input_weight, hidden_weight, bias = (cell["input"] * half[:, None]).T, (cell["hidden"] * half[:, None]).T, cell["bias"] * half
+
+    def step(carry: tuple[Array, Array], x_t: Float[Array, "b inputs"]) -> tuple[Array, Array, tuple]:
+        hidden, cell_state = carry
+        gates = jnp.tanh(_dot(hidden, hidden_weight) + (_dot(x_t, input_weight) + bias))
+        i, f, o = (0.5 + 0.5 * gates[:, k * size : (k + 1) * size] for k in (0, 1, 3))
+        g = gates[:, 2 * size : 3 * size]
+        cell_state = f * cell_state + i * g
+        squashed = jnp.tanh(cell_state)
+        return o * squashed, cell_state, (i, f, g, o, squashed)
+
+    return step
+
+
+def _dot(a: Float[Array, "b n"], weight: Float[Array, "n m"]) -> Float[Array, "b m"]:
+    if weight.shape[0] == 1:
+        return a * weight[0]  # a matrix product with one column is slower than what it does
+    return jnp.dot(a, weight, precision=jax.lax.Precision.HIGHEST)
+
+
+def _outer(a: Float[Array, "b n"], b: Float[Array, "b m"]) -> Float[Array, "n m"]:
+    return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST)
+
+
+def _uniform(hidden: int) -> Any:
+    """PyTorch's initialisation: uniform within 1 / sqrt(hidden)."""
+    bound = hidden**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)

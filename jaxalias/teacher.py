@@ -1,0 +1,30 @@
+"""The frozen model over whole signals, and what it does to a tone once it has settled (eqs. 1-2)."""
+
+import jax
+from jaxtyping import Array, Float
+
+from jaxalias import harmonics, sines
+from jaxalias.models import Model, Params
+
+
+def render(model: Model, params: Params, x: Float[Array, "b t"]) -> Float[Array, "b t"]:
+    """The model's output from its initial state on. No gradient flows into the parameters."""
+    frozen = jax.lax.stop_gradient(params)
+    return model.apply(frozen, x, model.initial_state(frozen, x.shape[0]))[0]
+
+
+def settled(model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int) -> Float[Array, "b t"]:
+    """The last `analysed` of `settling + analysed` samples of the model's answer to sines."""
+    return render(model, params, sines.render(tones, settling + analysed))[:, settling:]
+
+
+def alias_free(
+    model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int, number: int
+) -> Float[Array, "b t"]:
+    """The target of training: the settled output rebuilt from its harmonics below Nyquist (eq. 12).
+
+    Args:
+        number: harmonics of the lowest possible tone, see `harmonics.highest_number`.
+    """
+    y = settled(model, params, tones, settling=settling, analysed=analysed)
+    return harmonics.bandlimit(y, tones.increment, number)

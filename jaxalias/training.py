@@ -1,0 +1,230 @@
+"""One optimiser update, then the loop (section 2.5).
+
+A batch of tones is rendered once and cut into frames; each update takes one frame of every tone. The
+model's state is carried from frame to frame and the gradient is cut there (truncated back-propagation
+through time). For a model whose state is its past input that cut loses nothing.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+from jaxalias import harmonics, losses, models, sines, teacher
+from jaxalias.config import FineTuneConfig, OptimiserConfig
+from jaxalias.dsp import midi_to_hz
+from jaxalias.models import Model, Params, State
+
+_VALIDATION_MIDI = np.linspace(24.3, 123.7, 24)  # off the semitone grid of the evaluation
+_VALIDATION_LEVELS_DB = (-6.0, -18.0, -36.0)  # in turn over the tones
+
+
+class Batch(NamedTuple):
+    """Tones cut into frames: what a model hears first, what it hears in each frame, what it should answer."""
+
+    lead_in: Float[Array, "b settling"]
+    inputs: Float[Array, "frame b t"]
+    targets: Float[Array, "frame b t"]
+
+
+class TrainState(NamedTuple):
+    """All that one update changes."""
+
+    params: Params
+    average: Params  # exponential moving average of params; params themselves without one
+    optimiser: optax.OptState
+    memory: State  # of the model, at the end of the last frame
+
+
+class Progress(NamedTuple):
+    """All that a run needs to go on: a checkpoint holds this and nothing else."""
+
+    updates_done: int
+    state: TrainState
+    best: Params  # the average with the lowest validation loss so far
+    best_loss: float
+    history: list[dict[str, float]]  # a record an update: "update", "loss", and its terms
+
+
+class Diverged(ArithmeticError):
+    """The loss of an update was not finite. The last checkpoint is good."""
+
+
+class Run(NamedTuple):
+    """The pure functions of one run, compiled once each (`prepare`)."""
+
+    start: Callable[[], TrainState]
+    draw: Callable[[Key[Array, ""]], Batch]
+    lead_in: Callable[[TrainState, Batch], TrainState]
+    update: Callable[[TrainState, Batch, Any], tuple[TrainState, losses.Terms]]
+    validate: Callable[[Params], losses.Terms]
+    frames: int
+    config: FineTuneConfig
+
+
+def prepare(model: Model, teacher_params: Params, sample_rate: int, config: FineTuneConfig) -> Run:
+    """Build the functions of a run that fine-tunes a copy of the teacher.
+
+    Args:
+        teacher_params: in any precision; the run casts them to `config.precision`.
+        sample_rate: Hz, that of the model file.
+
+    Raises:
+        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame).
+    """
+    frozen = models.cast(teacher_params, config.precision)
+    optimiser = build_optimiser(config.optimiser, config.updates)
+    loss = losses.build(config.loss, sample_rate)
+    settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
+    frame = round(config.frame_s * sample_rate)
+    if not 2048 <= frame <= analysed:
+        raise ValueError(
+            f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
+            f"it must be at least 2048 and at most {analysed}, the analysed part of a tone"
+        )
+    lowest = float(midi_to_hz(config.sines.midi_low))
+    target = partial(
+        teacher.alias_free, model, settling=settling, analysed=analysed,
+        number=harmonics.highest_number(lowest, sample_rate),
+    )  # fmt: skip
+    draw_tones = partial(
+        sines.draw, batch=config.batch_size, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
+        sample_rate=sample_rate, dtype=config.precision,
+    )  # fmt: skip
+
+    def batch_of(tones: sines.Tones, params: Params, frame: int) -> Batch:
+        x, y = sines.render(tones, settling + analysed), target(params, tones)
+        return Batch(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
+
+    def start(params: Params) -> TrainState:
+        memory = model.initial_state(params, config.batch_size)
+        return TrainState(params, jax.tree.map(jnp.copy, params), optimiser.init(params), memory)
+
+    def lead_in(state: TrainState, batch: Batch) -> TrainState:
+        fresh = model.initial_state(state.params, config.batch_size)
+        return state._replace(memory=model.apply(state.params, batch.lead_in, fresh)[1])
+
+    def update(state: TrainState, batch: Batch, frame: Array) -> tuple[TrainState, losses.Terms]:
+        x, y = batch.inputs[frame], batch.targets[frame]
+
+        def frame_loss(params: Params) -> tuple[Array, tuple]:
+            estimate, memory = model.apply(params, x, state.memory)
+            total, terms = loss(estimate, y)
+            return total, (terms, memory)
+
+        (total, (terms, memory)), gradient = jax.value_and_grad(frame_loss, has_aux=True)(state.params)
+        steps, moments = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, steps)
+        average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
+        return TrainState(params, average, moments, memory), {"loss": total, **terms}
+
+    def validate(params: Params, batch: Batch) -> losses.Terms:
+        memory = model.initial_state(params, batch.lead_in.shape[0])
+        _, memory = model.apply(params, batch.lead_in, memory)
+        total, terms = loss(model.apply(params, batch.inputs[0], memory)[0], batch.targets[0])
+        return {"loss": total, **terms}
+
+    validation = jax.jit(partial(batch_of, frame=analysed))(_validation_tones(sample_rate, config.precision), frozen)
+    jit_draw = jax.jit(lambda key, params: batch_of(draw_tones(key), params, frame))
+    jit_validate = jax.jit(validate)
+    return Run(
+        start=lambda: jax.jit(start)(frozen),
+        draw=lambda key: jit_draw(key, frozen),
+        lead_in=jax.jit(lead_in, donate_argnums=0),
+        update=jax.jit(update, donate_argnums=0),
+        validate=lambda params: jit_validate(params, validation),
+        frames=analysed // frame,
+        config=config,
+    )
+
+
+def begin(run: Run) -> Progress:
+    """The state of a run before its first update: the student is the teacher."""
+    state = run.start()
+    return Progress(0, state, jax.tree.map(jnp.copy, state.average), float(run.validate(state.average)["loss"]), [])
+
+
+def advance(
+    run: Run,
+    progress: Progress,
+    *,
+    on_update: Callable[[dict[str, float]], None] = lambda record: None,
+    on_checkpoint: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Progress:
+    """Go on from `progress` to the last update of the run, or until `should_stop`.
+
+    Batch i is drawn from the seed and i, so that a run resumed from any checkpoint ends with the numbers
+    of an unbroken one. Metrics are read one update late: the device never waits for the host.
+
+    Args:
+        on_update: called with the record of each update, in order.
+        on_checkpoint: called every `checkpoint_every` updates and at the end, never after a non-finite loss.
+
+    Raises:
+        Diverged: a loss was not finite; names the update.
+    """
+    config = run.config
+    key = jax.random.key(config.seed)
+    done, state, best, best_loss, history = progress
+    batch: Batch | None = None
+    pending: dict | None = None
+    history = list(history)
+
+    def settle() -> None:
+        nonlocal pending
+        if pending is not None:
+            record = {name: float(value) for name, value in pending.items()}
+            pending = None
+            if not np.isfinite(record["loss"]):
+                raise Diverged(f"the loss of update {record['update']:.0f} is {record['loss']}")
+            history.append(record)
+            on_update(record)
+
+    while done < config.updates and not should_stop():
+        index, frame = divmod(done, run.frames)
+        if batch is None or frame == 0:
+            batch = run.draw(jax.random.fold_in(key, index))
+        if frame == 0:
+            state = run.lead_in(state, batch)
+        state, terms = run.update(state, batch, frame)
+        settle()
+        done += 1
+        pending = {"update": done, **terms}
+        last = done == config.updates
+        if done % config.validate_every == 0 or last:
+            settle()
+            validation = {f"validation_{name}": float(v) for name, v in run.validate(state.average).items()}
+            history[-1] |= validation
+            if validation["validation_loss"] < best_loss:
+                best, best_loss = jax.tree.map(jnp.copy, state.average), validation["validation_loss"]
+        if done % config.checkpoint_every == 0 or last:
+            settle()
+            on_checkpoint(Progress(done, state, best, best_loss, history))
+    settle()
+    return Progress(done, state, best, best_loss, history)
+
+
+def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:
+    """Adam on a constant or cosine schedule, behind a global-norm clip if one is set."""
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
+    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
+    return optax.chain(clip, optax.adam(rate))
+
+
+def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
+    levels = 10 ** (np.resize(_VALIDATION_LEVELS_DB, _VALIDATION_MIDI.size) / 20)
+    f0 = np.asarray(midi_to_hz(_VALIDATION_MIDI), np.float64)
+    return sines.tones(f0, levels, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
+
+
+def _cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:
+    count = x.shape[1] // frame
+    return jnp.moveaxis(x[:, : count * frame].reshape(x.shape[0], count, frame), 1, 0)
