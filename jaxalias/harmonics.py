@@ -74,10 +74,10 @@ def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harm
     # exp(j pi d), is an even polynomial in d and that sample's imaginary part.
     cos, sin = jnp.cos(np.pi * distance), jnp.sin(np.pi * distance)
     even = jnp.polyval(jnp.asarray(moments, y.dtype), distance**2)
-    correction = jax.lax.complex(cos, -sin) / jax.lax.complex(even, -window[0] * sin)
+    correction = jax.lax.complex(cos, -sin) / jax.lax.complex(even, -float(window[0]) * sin)
     picked = jnp.take_along_axis(spectrum, jnp.minimum(nearest, samples // 2).astype(jnp.int32), axis=1)
     keep = below_nyquist(increment, number)
-    return Harmonics(jnp.where(keep, picked * correction, 0), spectrum[:, 0].real / window.sum())
+    return Harmonics(jnp.where(keep, picked * correction, 0), spectrum[:, 0].real / float(window.sum()))
 
 
 def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> Float[Array, "b t"]:

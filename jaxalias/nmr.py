@@ -147,7 +147,8 @@ def _tables(sample_rate: float) -> Tables:
         slope_db=24 + 230 / centre,
         spread_of_one=np.ones(BANDS),
     )
-    return tables._replace(spread_of_one=np.asarray(_spread(jnp.ones(BANDS), tables)))
+    with jax.ensure_compile_time_eval():  # a number now, also when a caller is being traced
+        return tables._replace(spread_of_one=np.asarray(_spread(jnp.ones(BANDS), tables)))
 
 
 def _level(sample_rate: float) -> float:

@@ -75,8 +75,11 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         sample_rate: Hz, that of the model file.
 
     Raises:
-        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame).
+        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
+            or asks for float64 without JAX's 64-bit mode.
     """
+    if config.precision == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError("precision float64 needs JAX's 64-bit mode: jax.config.update('jax_enable_x64', True)")
     frozen = models.cast(teacher_params, config.precision)
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
@@ -164,7 +167,7 @@ def advance(
 
     Args:
         on_update: called with the record of each update, in order.
-        on_checkpoint: called every `checkpoint_every` updates and at the end, never after a non-finite loss.
+        on_checkpoint: called every `checkpoint_every` updates and at the end or stop, never after a non-finite loss.
 
     Raises:
         Diverged: a loss was not finite; names the update.
@@ -196,18 +199,20 @@ def advance(
         settle()
         done += 1
         pending = {"update": done, **terms}
-        last = done == config.updates
-        if done % config.validate_every == 0 or last:
+        if done % config.validate_every == 0 or done == config.updates:
             settle()
             validation = {f"validation_{name}": float(v) for name, v in run.validate(state.average).items()}
             history[-1] |= validation
             if validation["validation_loss"] < best_loss:
                 best, best_loss = jax.tree.map(jnp.copy, state.average), validation["validation_loss"]
-        if done % config.checkpoint_every == 0 or last:
+        if done % config.checkpoint_every == 0:
             settle()
             on_checkpoint(Progress(done, state, best, best_loss, history))
     settle()
-    return Progress(done, state, best, best_loss, history)
+    end = Progress(done, state, best, best_loss, history)
+    if done % config.checkpoint_every:
+        on_checkpoint(end)
+    return end
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:
