@@ -1,0 +1,51 @@
+"""Anti-aliasing of neural distortion effects by fine-tuning (Carson, Wright, Bilbao, DAFx25).
+
+The method in eight lines, one update of it:
+
+    tones = sines.draw(key, 40, midi_low=21, midi_high=127, sample_rate=fs, dtype="float32")
+    x = sines.render(tones, settling + analysed)
+    y = teacher.render(model, params, x)[:, settling:]
+    target = harmonics.bandlimit(y, tones.increment, harmonics.highest_number(27.5, fs))
+    memory = model.apply(student, x[:, :settling], model.initial_state(student, 40))[1]
+    loss = losses.build(config.LossConfig(), fs)
+    gradient = jax.grad(lambda p: loss(model.apply(p, x[:, settling:], memory)[0], target)[0])(student)
+    student = optax.apply_updates(student, optimiser.update(gradient, moments)[0])
+
+Axes in signatures: b batch, t samples, k harmonic, f FFT bin, n STFT frame, z critical band, h hidden unit,
+c channel. Suffixes name units: _hz, _db, _s; a bare length is in samples. Signals are (b, t).
+"""
+
+from importlib.metadata import version
+
+from jaxalias import (
+    config,
+    dsp,
+    evaluation,
+    harmonics,
+    losses,
+    metrics,
+    models,
+    nmr,
+    phase,
+    presets,
+    sines,
+    teacher,
+    training,
+)
+
+__all__ = [
+    "config",
+    "dsp",
+    "evaluation",
+    "harmonics",
+    "losses",
+    "metrics",
+    "models",
+    "nmr",
+    "phase",
+    "presets",
+    "sines",
+    "teacher",
+    "training",
+]
+__version__ = version("jaxalias")

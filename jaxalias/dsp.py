@@ -26,6 +26,16 @@ def midi_to_hz(midi: ArrayLike) -> Any:
     return 440 * 2 ** ((jnp.asarray(midi) - 69) / 12)
 
 
+def require_precision(dtype: Any) -> None:
+    """Refuse float64 where JAX would silently compute in float32.
+
+    Raises:
+        ValueError: float64 without JAX's 64-bit mode.
+    """
+    if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
+        raise ValueError(f"{jnp.dtype(dtype)} needs JAX's 64-bit mode: jax.config.update('jax_enable_x64', True)")
+
+
 @lru_cache
 def chebyshev_window(samples: int, attenuation_db: float = 120.0) -> np.ndarray:
     """Dolph-Chebyshev window, periodic, peak 1, float64. Side lobes `attenuation_db` below the main lobe."""

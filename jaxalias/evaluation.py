@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxalias import harmonics, metrics, models, sines
+from jaxalias.dsp import require_precision
 from jaxalias.models import Model, Params
+from jaxalias.teacher import refuse_unusable
 
 METRICS = ("ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
 SETTLING_S, ANALYSED_S = 0.2, 1.0
@@ -39,7 +41,11 @@ class SineSet(NamedTuple):
     levels_db: tuple[float, ...] = (-36.0, -18.0, -6.0)
 
     def f0_hz(self) -> np.ndarray:
+        """Frequencies, ascending, in float64."""
         return np.asarray(440 * 2 ** ((np.arange(self.midi[0], self.midi[1] + 1) - 69) / 12))
+
+
+PIANO = SineSet()
 
 
 def player(model: Model, params: Params, precision: Any = "float32") -> Play:
@@ -52,7 +58,7 @@ def player(model: Model, params: Params, precision: Any = "float32") -> Play:
 def evaluate(
     candidates: Sequence[Candidate],
     sample_rate: int,
-    sine_set: SineSet = SineSet(),
+    sine_set: SineSet = PIANO,
     on_step: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """Measure every candidate on the sine set; the first is the teacher.
@@ -64,11 +70,10 @@ def evaluate(
         None, with the reason under "notes".
 
     Raises:
-        ValueError: a model's output is silent or not finite for a tone, named by its f0 and level.
-        RuntimeError: JAX is not in 64-bit mode.
+        ValueError: a model's output is silent or not finite for a tone, named by its f0 and level; or JAX is
+            not in 64-bit mode.
     """
-    if not jax.config.jax_enable_x64:
-        raise RuntimeError("evaluation needs float64: jax.config.update('jax_enable_x64', True)")
+    require_precision("float64")
     f0 = sine_set.f0_hz()
     ratios: list[list[dict[str, np.ndarray]]] = [[] for _ in candidates]  # [candidate][level]
     for level_db in sine_set.levels_db:
@@ -95,7 +100,10 @@ def _measure_level(
     teacher: tuple | None = None
     for candidate in candidates:
         y = candidate.play(x)[:, settling:]
-        _refuse_unusable(y, candidate.path, f0_hz, level_db)
+        try:
+            refuse_unusable(y, tones.increment, sample_rate)
+        except ValueError as error:
+            raise ValueError(f"{candidate.path}: {error} (peak {level_db:g} dB)") from None
         own = _analyse(y, tones.increment, number)
         bandlimited = _resynthesise(own, tones.increment, analysed)
         measured = _against_self(y, bandlimited, sample_rate)
@@ -106,18 +114,6 @@ def _measure_level(
         else:
             measured = _against_teacher(y, own, *teacher, sample_rate) | measured
         yield {name: np.asarray(value) for name, value in measured.items()}
-
-
-def _refuse_unusable(y: Array, path: str, f0_hz: np.ndarray, level_db: float) -> None:
-    """Nothing can be measured of silence, nor of what is not a number."""
-    peak = np.asarray(jnp.max(jnp.abs(y - jnp.mean(y, axis=1, keepdims=True)), axis=1))
-    for bad, what in ((~np.isfinite(peak), "not finite"), (peak == 0, "silent")):
-        if bad.any():
-            tone = int(np.argmax(bad))
-            raise ValueError(
-                f"{path}: the model's output is {what} for a sine of {f0_hz[tone]:.1f} Hz at {level_db:g} dB; "
-                "the model cannot be used"
-            )
 
 
 def _record(candidate: Candidate, levels: list[dict[str, np.ndarray]], f0_hz: np.ndarray, sine_set: SineSet) -> dict:
@@ -139,7 +135,7 @@ def _record(candidate: Candidate, levels: list[dict[str, np.ndarray]], f0_hz: np
     }
     missing = [name for name, value in record["metrics"].items() if value is None]
     if missing:
-        record["notes"] = {name: f"perfect match, no dB value: {_SELF}" for name in missing}
+        record["notes"] = dict.fromkeys(missing, f"perfect match, no dB value: {_SELF}")
     return record
 
 

@@ -25,9 +25,7 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         ValueError: the low-pass does not fit below half the sample rate, or the loss is called with a
             frame shorter than an NMR frame of 2048 samples.
     """
-    taps = dsp.lowpass_taps(
-        sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db
-    )
+    taps = dsp.lowpass_taps(sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db)
 
     def loss(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
         estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)

@@ -79,8 +79,10 @@ def critical_bands(sample_count: int = BANDS) -> tuple[np.ndarray, np.ndarray, n
     first, last = 7 * np.arcsinh(80 / 650), 7 * np.arcsinh(18_000 / 650)
     lower = first + _BARK_STEP * np.arange(sample_count)
     upper = np.minimum(lower + _BARK_STEP, last)
-    edges = {name: 650 * np.sinh(bark / 7) for name, bark in
-             {"lower": lower, "centre": (lower + upper) / 2, "upper": upper}.items()}
+    edges = {
+        name: 650 * np.sinh(bark / 7)
+        for name, bark in {"lower": lower, "centre": (lower + upper) / 2, "upper": upper}.items()
+    }
     for (name, band), hz in _AUTHORS_BANDS.items():
         edges[name][band] = hz
     return edges["lower"], edges["centre"], edges["upper"]
@@ -124,7 +126,7 @@ def _sum_upwards(source: Float[Array, "... z"], ratio: Float[Array, "... z"]) ->
         still_heard = jax.lax.dynamic_update_slice_in_dim(still_heard, new, band, axis=0)
         return still_heard, jnp.sum(still_heard, axis=0)
 
-    _, sums = jax.lax.scan(next_band, jnp.zeros_like(joining), np.arange(bands))
+    _, sums = jax.lax.scan(next_band, jnp.zeros_like(joining), jnp.arange(bands))
     return jnp.moveaxis(sums, 0, -1).reshape(source.shape)
 
 

@@ -1,9 +1,11 @@
 """The frozen model over whole signals, and what it does to a tone once it has settled (eqs. 1-2)."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxalias import harmonics, sines
+from jaxalias import harmonics, phase, sines
 from jaxalias.models import Model, Params
 
 
@@ -28,3 +30,16 @@ def alias_free(
     """
     y = settled(model, params, tones, settling=settling, analysed=analysed)
     return harmonics.bandlimit(y, tones.increment, number)
+
+
+def refuse_unusable(y: Float[Array, "b t"], increment: phase.Turns, sample_rate: float) -> None:
+    """Raise where nothing can be learned or measured from a model's answers to tones (on the host).
+
+    Raises:
+        ValueError: an output is not finite, or is silent; names the frequency of the first such tone.
+    """
+    peak = np.asarray(jnp.max(jnp.abs(y - jnp.mean(y, axis=1, keepdims=True)), axis=1))
+    for bad, what in ((~np.isfinite(peak), "not finite"), (peak == 0, "silent")):
+        if bad.any():
+            f0_hz = phase.to_ratio(increment)[np.argmax(bad)] * sample_rate
+            raise ValueError(f"the model's output is {what} for a sine of {f0_hz:.1f} Hz; it cannot be used")

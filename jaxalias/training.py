@@ -51,7 +51,7 @@ class Progress(NamedTuple):
     history: list[dict[str, float]]  # a record an update: "update", "loss", and its terms
 
 
-class Diverged(ArithmeticError):
+class DivergedError(ArithmeticError):
     """The loss of an update was not finite. The last checkpoint is good."""
 
 
@@ -76,10 +76,8 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
 
     Raises:
         ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
-            or asks for float64 without JAX's 64-bit mode.
+            or asks for float64 without JAX's 64-bit mode; or the teacher is silent or not finite.
     """
-    if config.precision == "float64" and not jax.config.jax_enable_x64:
-        raise ValueError("precision float64 needs JAX's 64-bit mode: jax.config.update('jax_enable_x64', True)")
     frozen = models.cast(teacher_params, config.precision)
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
@@ -132,7 +130,9 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         total, terms = loss(model.apply(params, batch.inputs[0], memory)[0], batch.targets[0])
         return {"loss": total, **terms}
 
-    validation = jax.jit(partial(batch_of, frame=analysed))(_validation_tones(sample_rate, config.precision), frozen)
+    validation_tones = _validation_tones(sample_rate, config.precision)
+    validation = jax.jit(partial(batch_of, frame=analysed))(validation_tones, frozen)
+    teacher.refuse_unusable(validation.targets[0], validation_tones.increment, sample_rate)
     jit_draw = jax.jit(lambda key, params: batch_of(draw_tones(key), params, frame))
     jit_validate = jax.jit(validate)
     return Run(
@@ -170,7 +170,7 @@ def advance(
         on_checkpoint: called every `checkpoint_every` updates and at the end or stop, never after a non-finite loss.
 
     Raises:
-        Diverged: a loss was not finite; names the update.
+        DivergedError: a loss was not finite; names the update.
     """
     config = run.config
     key = jax.random.key(config.seed)
@@ -185,7 +185,7 @@ def advance(
             record = {name: float(value) for name, value in pending.items()}
             pending = None
             if not np.isfinite(record["loss"]):
-                raise Diverged(f"the loss of update {record['update']:.0f} is {record['loss']}")
+                raise DivergedError(f"the loss of update {record['update']:.0f} is {record['loss']}")
             history.append(record)
             on_update(record)
 

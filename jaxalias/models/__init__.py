@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.dsp import require_precision
 from jaxalias.models import lstm, wavenet
 
 Params = Any  # a nested dict of arrays
@@ -39,7 +40,9 @@ def build(config: LSTMConfig | WaveNetConfig) -> Model:
     if isinstance(config, LSTMConfig):
         module = lstm.LSTM(config)
         return Model(
-            init=lambda key: module.init(key, jnp.zeros((1, 1), jnp.float32), lstm.zero_state(config, 1, jnp.float32))["params"],
+            init=lambda key: module.init(key, jnp.zeros((1, 1), jnp.float32), lstm.zero_state(config, 1, jnp.float32))[
+                "params"
+            ],
             initial_state=lambda params, batch: lstm.initial_state(config, params, batch),
             apply=lambda params, x, state: module.apply({"params": params}, x, state),
             receptive_field=None,
@@ -60,7 +63,8 @@ def dtype_of(params: Params) -> Any:
 
 
 def cast(params: Params, dtype: Any) -> Params:
-    """The same parameters on the device, in another precision."""
+    """The same parameters on the device, in another precision (ValueError where JAX cannot hold it)."""
+    require_precision(dtype)
     return jax.tree.map(lambda array: jnp.asarray(array, dtype), params)
 
 

@@ -146,7 +146,11 @@ def _step(cell: dict[str, Array]) -> Any:
     """One step of the recurrence. sigmoid(a) = (1 + tanh(a / 2)) / 2, so one tanh serves all four gates."""
     size = cell["hidden"].shape[1]
     half = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], cell["hidden"].dtype), size)
-    input_weight, hidden_weight, bias = (cell["input"] * half[:, None]).T, (cell["hidden"] * half[:, None]).T, cell["bias"] * half
+    input_weight, hidden_weight, bias = (
+        (cell["input"] * half[:, None]).T,
+        (cell["hidden"] * half[:, None]).T,
+        cell["bias"] * half,
+    )
 
     def step(carry: tuple[Array, Array], x_t: Float[Array, "b inputs"]) -> tuple[Array, Array, tuple]:
         hidden, cell_state = carry

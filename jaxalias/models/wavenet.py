@@ -32,8 +32,7 @@ def apply(
     """
     heard = jnp.concatenate([past, x], axis=1)
     one_tone = jax.checkpoint(lambda tone: net.apply({"params": params}, tone[None]))
-    over_batch = jax.lax.map if jax.default_backend() == "cpu" else jax.vmap
-    y = over_batch(one_tone, heard)
+    y = jax.lax.map(one_tone, heard) if jax.default_backend() == "cpu" else jax.vmap(one_tone)(heard)
     return y, heard[:, heard.shape[1] - past.shape[1] :]
 
 
@@ -44,7 +43,7 @@ class WaveNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "1 heard"]) -> Float[Array, "t"]:
-        signal, head = x, None
+        signal, head = x, jnp.zeros((self.config.layer_arrays[0].channels, x.shape[1]), x.dtype)
         for index, array in enumerate(self.config.layer_arrays):
             signal, head = LayerArray(array, name=f"array_{index}")(signal, x, head)
         return self.config.head_scale * head[0]
@@ -56,13 +55,13 @@ class LayerArray(nn.Module):
     config: LayerArrayConfig
 
     @nn.compact
-    def __call__(self, signal: Array, condition: Array, head: Array | None) -> tuple[Array, Array]:
+    def __call__(self, signal: Array, condition: Array, head: Array) -> tuple[Array, Array]:
         signal = Pointwise(self.config.channels, bias=False, name="rechannel")(signal)
-        outputs = [] if head is None else [head]
+        outputs = []
         for index, dilation in enumerate(self.config.dilations):
             signal, output = Layer(self.config, dilation, name=f"layer_{index}")(signal, condition)
             outputs.append(output)
-        total = sum(_newest(output, signal) for output in outputs)
+        total = sum((_newest(output, signal) for output in outputs), start=_newest(head, signal))
         return signal, Pointwise(self.config.head_size, bias=self.config.head_bias, name="head_rechannel")(total)
 
 

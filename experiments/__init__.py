@@ -1,0 +1,1 @@
+"""The commands. Everything importable stands in `jaxalias` and `weights_import`."""

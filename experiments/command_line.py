@@ -1,0 +1,178 @@
+"""What all commands share: options, exit codes, progress, records of a run."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_PLAIN_LINE_EVERY_S = 10.0
+
+
+class BadInputError(Exception):
+    """What the user gave cannot be used: one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors are one line on stderr and exit code 2."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        self.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+        self.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+    def error(self, message: str) -> Any:
+        """As argparse calls it."""
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def positive_int(text: str) -> int:
+    """An argparse type."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def natural_int(text: str) -> int:
+    """An argparse type: 0 or more, as a seed is."""
+    return 0 if text == "0" else positive_int(text)
+
+
+@contextmanager
+def input_errors(prefix: str = "") -> Iterator[None]:
+    """ValueError and OSError from reading the user's input become `BadInputError`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise BadInputError(f"{prefix}: {line}" if prefix else line) from error
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
+    jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
+    try:
+        main()
+    except BadInputError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) asks for an orderly stop, the second one interrupts."""
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A bar with the time remaining; plain lines where stderr is no terminal. Yields `step(text)`."""
+    console = Console(stderr=True)
+    if quiet:
+        yield _silent
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(what, total=total, completed=done, text="")
+
+            def step(text: str = "") -> None:
+                bar.update(task, advance=1, text=text)
+
+            yield step
+    else:
+        yield _plain_lines(what, total, done)
+
+
+def _silent(text: str = "") -> None:
+    """Progress for nobody."""
+
+
+def _plain_lines(what: str, total: int, done: int) -> Callable[[str], None]:
+    started = printed = time.monotonic()
+    first = done
+
+    def step(text: str = "") -> None:
+        nonlocal done, printed
+        done += 1
+        now = time.monotonic()
+        if done == total or now - printed >= _PLAIN_LINE_EVERY_S:
+            printed = now
+            left = (now - started) / (done - first) * (total - done)
+            print(f"{what} {done}/{total}  {left / 60:.1f} min left  {text}", file=sys.stderr, flush=True)
+
+    return step
+
+
+def print_table(rows: list[list[str]], title: str) -> None:
+    """Header and rows on stdout."""
+    table = Table(title=title)
+    for index, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if index < 2 else "right")
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Atomically, so that a reader never sees half a file."""
+    with input_errors():
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False))
+        partial.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware: what a number needs beside it to be repeated."""
+    git = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return {
+        "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},
+        "commit": git.stdout.strip() or None,
+        "devices": [str(device) for device in jax.devices()],
+        "cpus": os.cpu_count(),
+        "machine": platform.platform(),
+    }

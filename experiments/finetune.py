@@ -1,0 +1,203 @@
+"""Take the aliasing out of a model: import, fine-tune, validate, export in the format that came in."""
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import weights_import
+from experiments import command_line
+from experiments.command_line import BadInputError, input_errors
+from jaxalias import evaluation, models, reporting, sines, teacher, training
+from jaxalias.checkpoints import Checkpoints
+from jaxalias.config import FineTuneConfig
+from jaxalias.presets import PRESETS
+from weights_import import ModelFile
+
+DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
+PICTURE_TONE_HZ, PICTURE_LEVEL_DB = 2394.3, -6.0
+
+
+def main() -> None:
+    """The command."""
+    args = parse_arguments()
+    with input_errors():
+        source = weights_import.load(args.model)
+    config = resolve_config(args, source)
+    run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
+    output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"
+    refuse_unwritable(output, args.model)
+
+    started = time.monotonic()
+    progress, updates_here = fine_tune(source, config, run_dir, args.quiet)
+    training_seconds = time.monotonic() - started
+    if progress.updates_done < config.updates:
+        print(
+            f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes",
+            file=sys.stderr,
+        )
+        raise SystemExit(130)
+
+    student = export(source, config, progress, output)
+    record = validate(source, student, args, run_dir, args.quiet)
+    record |= {
+        "updates": config.updates,
+        "seconds": training_seconds,
+        "updates_per_second": updates_here / training_seconds if updates_here else None,
+        "output": str(output),
+        "preset": config.preset,
+        "config": config.model_dump(mode="json"),
+        "environment": command_line.environment(),
+        "history": progress.history,
+    }
+    written = [output, *write_report(record, source, student, run_dir)]
+    if args.json:
+        command_line.write_json(args.json, record)
+        written.append(args.json)
+    command_line.print_table(reporting.table_rows(record), f"{args.model.name}, {config.updates} updates")
+    print("\n".join(f"wrote {path}" for path in written))
+
+
+def parse_arguments() -> Any:
+    """The options of INTERFACE.md."""
+    parser = command_line.Parser(__doc__)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=DEFAULT_MODEL,
+        metavar="FILE",
+        help="NAM .nam, GuitarML .json or PyTorch checkpoint; told apart by content",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="where the student goes (default: into the run folder)"
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="checkpoints and report; the same folder again resumes (default: runs/MODEL-PRESET)",
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/presets.py")
+    parser.add_argument(
+        "--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the preset's)"
+    )
+    parser.add_argument(
+        "--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)"
+    )
+    parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
+    parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
+    return parser.parse_args()
+
+
+def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
+    """The preset for this kind of model, with what the command line changes."""
+    config = PRESETS[args.preset](source.config).model_dump() | {"seed": args.seed}
+    changes = {"updates": args.updates, "batch_size": args.batch_size, "precision": args.precision}
+    return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
+
+
+def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: bool) -> tuple[training.Progress, int]:
+    """Start or resume the run; returns its progress and the updates made in this process."""
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "model": source.config.model_dump(mode="json"),
+        "model_sha256": hashlib.sha256(source.path.read_bytes()).hexdigest(),
+    }
+    with input_errors():
+        checkpoints = Checkpoints(run_dir, identity)
+    with input_errors(str(source.path)):
+        run = training.prepare(models.build(source.config), source.params, source.sample_rate, config)
+    progress = training.begin(run)
+    progress = checkpoints.restore(progress) or progress
+    before = progress.updates_done
+    if before and not quiet:
+        print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr)
+    with (
+        command_line.stop_on_interrupt() as should_stop,
+        command_line.progress("update", config.updates, before, quiet=quiet) as step,
+    ):
+        try:
+            progress = training.advance(
+                run,
+                progress,
+                on_update=lambda record: step("  ".join(f"{k} {record[k]:.4g}" for k in ("loss", "ESR", "NMR"))),
+                on_checkpoint=checkpoints.save,
+                should_stop=should_stop,
+            )
+        except training.DivergedError as error:
+            print(f"finetune.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
+            raise SystemExit(1) from None
+    checkpoints.close()
+    return progress, progress.updates_done - before
+
+
+def export(source: ModelFile, config: FineTuneConfig, progress: training.Progress, output: Path) -> ModelFile:
+    """Write the best student in the format of the source and read it back."""
+    note = {
+        "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
+        "program": f"jaxalias {command_line.environment()['versions']['jaxalias']}",
+        "source": source.path.name,
+        "preset": config.preset,
+        "updates": config.updates,
+        "seed": config.seed,
+    }
+    with input_errors():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        weights_import.save(output, weights_import.fine_tuned(source, jax.device_get(progress.best), note))
+        return weights_import.load(output)
+
+
+def validate(source: ModelFile, student: ModelFile, args: Any, run_dir: Path, quiet: bool) -> dict[str, Any]:
+    """Table columns that need no audio, for teacher and student on the full sine set."""
+    sine_set = evaluation.PIANO
+    candidates = [
+        evaluation.Candidate(str(file.path), role, evaluation.player(models.build(file.config), file.params))
+        for file, role in ((source, "teacher"), (student, "student"))
+    ]
+    steps = len(candidates) * len(sine_set.levels_db)
+    with command_line.progress("measuring", steps, quiet=quiet) as step:
+        return evaluation.evaluate(candidates, source.sample_rate, sine_set, on_step=step)
+
+
+def write_report(record: dict[str, Any], source: ModelFile, student: ModelFile, run_dir: Path) -> list[Path]:
+    """Table, record and pictures into the run folder."""
+    tone = sines.tones(
+        np.array([PICTURE_TONE_HZ]),
+        10 ** (PICTURE_LEVEL_DB / 20),
+        0.0,
+        sample_rate=source.sample_rate,
+        dtype=jnp.float32,
+    )
+    spans = {"settling": round(0.2 * source.sample_rate), "analysed": source.sample_rate}
+    outputs = {}
+    for label, file in (("teacher", source), ("student", student)):
+        params = models.cast(file.params, jnp.float32)
+        outputs[label] = np.asarray(teacher.settled(models.build(file.config), params, tone, **spans))[0]
+    table, data, spectrum, nmr = (run_dir / n for n in ("table.md", "result.json", "spectrum.png", "nmr.png"))
+    table.write_text(reporting.markdown_table(reporting.table_rows(record)))
+    command_line.write_json(data, record)
+    reporting.spectrum_picture(outputs, PICTURE_TONE_HZ, source.sample_rate, spectrum)
+    reporting.nmr_picture(record, nmr)
+    return [table, data, spectrum, nmr]
+
+
+def refuse_unwritable(output: Path, model: Path) -> None:
+    """Find out before the training, not after it, that the result has no place to go."""
+    if output.exists() and output.samefile(model):
+        raise BadInputError(f"--output {output} is the model itself; give another name, the teacher is kept")
+    if output.is_dir():
+        raise BadInputError(f"--output {output} is a folder; give a file name")
+    with input_errors("--output"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        probe = output.with_name(f".{output.name}.probe")
+        probe.touch()
+        probe.unlink()
+
+
+if __name__ == "__main__":
+    command_line.run(main)
