@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from jaxalias import audio_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PLAIN_LINE_EVERY_S = 10.0
@@ -154,6 +157,14 @@ def print_table(rows: list[list[str]], title: str) -> None:
     for row in rows[1:]:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def read_audio(path: Path, sample_rate: int) -> np.ndarray:
+    """A whole clip at a rate (t,); what its reader warns of goes to stderr."""
+    recording = audio_files.read(path, sample_rate)
+    for warning in recording.warnings:
+        print(warning, file=sys.stderr)
+    return recording.samples
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

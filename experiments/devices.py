@@ -8,8 +8,8 @@ import numpy as np
 import scipy.signal
 
 OVERSAMPLING = 16
-_DRIVE, _BIAS = 40.0, 0.3
-_COUPLING_HZ, _TONE_HZ = 120.0, 9_000.0
+_DRIVE, _BIAS = 60.0, 0.3
+_COUPLING_HZ, _TONE_HZ = 40.0, 14_000.0
 
 
 def clipper(x: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -112,8 +112,8 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
         checkpoints = Checkpoints(run_dir, identity)
     with input_errors(str(source.path)):
         run = training.prepare(models.build(source.config), source.params, source.sample_rate, config)
-    progress = training.begin(run)
-    progress = checkpoints.restore(progress) or progress
+    fresh = training.begin(run)
+    progress = checkpoints.restore(fresh) or fresh
     before = progress.updates_done
     if before and not quiet:
         print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr)
@@ -133,6 +133,8 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
             print(f"finetune.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
             raise SystemExit(1) from None
     checkpoints.close()
+    if progress.updates_done == config.updates and progress.best_loss == fresh.best_loss:
+        print("no update improved the validation loss: the student is the teacher; try more updates", file=sys.stderr)
     return progress, progress.updates_done - before
 
 

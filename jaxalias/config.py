@@ -160,7 +160,7 @@ class FineTuneConfig(Record):
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     validate_every: PositiveInt = Field(200, description="updates between validations")
-    checkpoint_every: PositiveInt = Field(100, description="updates between checkpoints")
+    checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
 
 
 def explain(error: ValidationError) -> str:

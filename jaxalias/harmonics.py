@@ -44,6 +44,17 @@ def below_nyquist(increment: phase.Turns, number: int) -> Float[Array, "b k"]:
     return (whole == 0) & (fraction.high < np.uint32(1 << 31))
 
 
+def degenerate(f0_hz: np.ndarray, sample_rate: float, resolution_hz: float = 1.0) -> np.ndarray:
+    """True where aliases of a tone fall on its harmonics, within half a bin: f0 = Fs / k, and Fs / 2 and above.
+
+    Args:
+        resolution_hz: the spacing of bins, the inverse of the analysed duration.
+    """
+    periods = sample_rate / np.asarray(f0_hz, np.float64)
+    nearest = np.maximum(np.round(periods), 1)
+    return (np.abs(periods - nearest) * f0_hz < resolution_hz / 2) | (periods <= 2)
+
+
 def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harmonics:
     """Read the harmonics of settled tones from one windowed FFT (eqs. 6-11).
 

@@ -1,0 +1,210 @@
+"""Audio in and out: WAV, FLAC and the rest of libsndfile's formats, in blocks, at any rate [disk].
+
+Signals here are mono numpy arrays (t,) in float64, full scale 1. Everything works block by block, so that the
+length of a file is bounded by the disk and not by the memory; `read` is the same for a whole file.
+Rates are converted by libsoxr (quality VHQ, linear phase, delay compensated): its stop-band lies below 140 dB,
+and a signal in blocks comes out bit for bit as the signal in one piece.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+from jaxtyping import Float
+
+Signal = Float[np.ndarray, "t"]
+Bits = Literal["16", "24", "float"]
+
+BLOCK = 65_536  # samples read at a time
+_SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+_BYTES = {"16": 2, "24": 3, "float": 4}
+_WAV_MAX_BYTES = 2**32 - 2**16  # a WAV header counts in 32 bits; RF64 is the same file with 64
+
+
+class AudioFileError(ValueError):
+    """An audio file that cannot be read or written, in one line: file, rule, value."""
+
+
+class Recording(NamedTuple):
+    """A whole file: samples (t,), rate in Hz, and what the reader has to tell its user."""
+
+    samples: Signal
+    sample_rate: int
+    warnings: tuple[str, ...]
+
+
+class Source(NamedTuple):
+    """An open file: `blocks` yields its first channel once; `length` is what the header says, in samples."""
+
+    path: Path
+    sample_rate: int
+    length: int
+    warnings: tuple[str, ...]
+    blocks: Iterator[Signal]
+
+
+class Sink:
+    """An open file to write to. `clipped` counts samples that PCM could not hold, `peak` is the largest seen."""
+
+    def __init__(self, path: Path, file: soundfile.SoundFile, bits: Bits) -> None:
+        self.clipped, self.peak, self.length = 0, 0.0, 0
+        self._path, self._file, self._bits = path, file, bits
+
+    def write(self, block: Signal) -> None:
+        """Append samples. Raises AudioFileError where one is not finite; `writing` does so for a full disk."""
+        _refuse_not_finite(self._path, block, self.length)
+        self.peak = max(self.peak, float(np.max(np.abs(block), initial=0)))
+        self.length += len(block)
+        data = block.astype(np.float32)
+        if self._bits != "float":
+            data, clipped = quantise(block, int(self._bits))
+            self.clipped += clipped
+        self._file.write(data)
+
+
+def read(path: str | os.PathLike[str], sample_rate: int | None = None) -> Recording:
+    """The first channel of a file, at its own rate or converted to another.
+
+    Args:
+        path: any format of libsndfile, any rate, bit depth and number of channels.
+        sample_rate: wanted rate in Hz; None keeps the file's.
+
+    Raises:
+        AudioFileError: not there, not audio, empty, or with samples that are not finite.
+    """
+    with reading(path) as source:
+        rate = sample_rate or source.sample_rate
+        samples = np.concatenate(list(resampled(source.blocks, source.sample_rate, rate)))
+        return Recording(samples, rate, source.warnings)
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[Source]:
+    """Open a file to be read in blocks; raises as `read`, from the blocks too."""
+    path = Path(path)
+    if not path.exists():
+        raise AudioFileError(f"{path}: must be an audio file, there is none of this name")
+    if not path.is_file():
+        raise AudioFileError(f"{path}: must be an audio file, is a folder or a device")
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: soundfile's for headerless ".raw"
+        raise AudioFileError(f"{path}: must be an audio file that libsndfile reads: {_reason(error)}") from None
+    with file:
+        if file.frames == 0:
+            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0")
+        warnings = ()
+        if file.channels > 1:
+            warnings = (f"{path}: has {file.channels} channels; only the first is used",)
+        yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file))
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: int = 0) -> Iterator[Sink]:
+    """Write a mono WAV file that takes its name only once it is complete.
+
+    Until the block of the `with` ends without an error the samples stand under another name beside it; an
+    interrupted or failed run leaves an earlier file of the name as it was, and nothing else.
+
+    Args:
+        sample_rate: in Hz.
+        bits: 16 or 24 bit PCM (rounded, no dither, clipped and counted), or 32-bit float.
+        length: samples to come, if known: beyond 4 GiB the file is an RF64, which WAV readers know too.
+
+    Raises:
+        AudioFileError: the folder or the disk does not take the file.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise AudioFileError(f"{path}: must be a file name, is a folder")
+    partial = target.with_name(f".{uuid.uuid4().hex}.part")
+    form = "RF64" if length * _BYTES[bits] > _WAV_MAX_BYTES else "WAV"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with soundfile.SoundFile(partial, "w", sample_rate, 1, _SUBTYPES[bits], format=form) as file:
+                yield Sink(Path(path), file, bits)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioFileError(f"{path}: cannot be written: {_reason(error)}") from None
+
+
+def resampled(blocks: Iterable[Signal], from_hz: int, to_hz: int) -> Iterator[Signal]:
+    """The same signal at another rate, aligned in time, in blocks of whatever length; t to_hz / from_hz samples."""
+    if from_hz == to_hz:
+        yield from blocks
+        return
+    converter = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float64", quality="VHQ")
+    for block in blocks:
+        yield converter.resample_chunk(np.ascontiguousarray(block, np.float64))
+    yield converter.resample_chunk(np.zeros(0), last=True)
+
+
+def in_blocks(blocks: Iterable[Signal], size: int) -> Iterator[Signal]:
+    """The same signal in blocks of one size, the last of which may be shorter."""
+    waiting = np.zeros(0)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        whole = len(waiting) // size * size
+        yield from waiting[:whole].reshape(-1, size)
+        waiting = waiting[whole:]
+    if len(waiting):
+        yield waiting
+
+
+def exactly(blocks: Iterable[Signal], *, skip: int, length: int) -> Iterator[Signal]:
+    """`length` samples of a signal from its sample `skip` on; zeros where it ends before."""
+    for block in blocks:
+        kept = block[skip : skip + length]
+        skip -= min(skip, len(block))
+        length -= len(kept)
+        yield kept
+    yield np.zeros(length)
+
+
+def quantise(samples: Signal, bits: int) -> tuple[np.ndarray, int]:
+    """Round to PCM: integers as soundfile wants them (24 bits in the upper part of 32), and how many clipped.
+
+    Full scale 1 is 2^(bits - 1), as readers take it; libsndfile's own conversion scales by one step less and
+    cuts off where this rounds.
+    """
+    scale = 2 ** (bits - 1)
+    steps = np.rint(samples * scale)
+    held = np.clip(steps, -scale, scale - 1)
+    clipped = int(np.count_nonzero(held != steps))
+    return (held.astype(np.int16), clipped) if bits == 16 else (held.astype(np.int32) << (32 - bits), clipped)
+
+
+def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[Signal]:
+    position = 0
+    while True:
+        try:
+            block = file.read(BLOCK, dtype="float64", always_2d=True)[:, 0]
+        except (soundfile.SoundFileError, OSError) as error:
+            raise AudioFileError(f"{path}: cannot be read from sample {position} on: {_reason(error)}") from None
+        if not len(block):
+            break
+        _refuse_not_finite(path, block, position)
+        position += len(block)
+        yield block
+    if position < file.frames:
+        raise AudioFileError(f"{path}: must hold the {file.frames} samples of its header, ends after {position}")
+
+
+def _refuse_not_finite(path: Path, block: Signal, position: int) -> None:
+    bad = ~np.isfinite(block)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise AudioFileError(f"{path}: samples must be finite, sample {position + first} is {block[first]}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "error_string", None) or str(error)

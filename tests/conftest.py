@@ -1,0 +1,32 @@
+"""Strictness for every test: 64-bit mode, warnings as errors, shapes and dtypes of annotations checked at run time."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook
+
+CHECKED = (
+    "phase", "dsp", "models", "sines", "harmonics", "teacher", "nmr", "losses", "metrics", "training", "evaluation",
+)  # fmt: skip
+"""Modules whose annotations are checked; `config` is checked by pydantic."""
+
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do where a float is asked for
+
+jax.config.update("jax_enable_x64", True)
+install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Third-party models, vectors and audio; not part of the repository, so tests that ask for them may be skipped."""
+    folder = os.environ.get("JAXALIAS_DATA")
+    if not folder:
+        pytest.skip("JAXALIAS_DATA is not set: no third-party reference data to compare with")
+    return Path(folder)

@@ -1,0 +1,131 @@
+"""Filters, frames, and the terms of the loss, each against its definition."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+import tolerances
+
+from jaxalias import dsp, losses
+from jaxalias.config import ESRConfig, LossConfig, NMRConfig
+from jaxalias.nmr import nmr
+
+RNG = np.random.default_rng(0)
+TARGET = RNG.normal(size=(3, 2500)) * [[0.01], [0.1], [1.0]]
+ESTIMATE = TARGET + RNG.normal(size=(3, 2500)) * [[0.01], [0.01], [0.2]] + 0.003
+RATIOS = np.array([1e-4, 0.03, 20.0])
+
+
+def test_pitches_and_levels() -> None:
+    np.testing.assert_allclose(dsp.midi_to_hz(np.array([21, 69, 81, 127])), [27.5, 440, 880, 12543.8539514], rtol=1e-10)
+    np.testing.assert_allclose(dsp.db_to_amplitude(np.array([-20.0, 0.0, 6.0])), [0.1, 1, 1.99526231], rtol=1e-8)
+    np.testing.assert_allclose(dsp.power_to_db(dsp.db_to_amplitude(np.arange(5.0)) ** 2), np.arange(5), atol=1e-12)
+
+
+def test_side_lobes_of_the_window_are_at_120_db() -> None:
+    window = dsp.chebyshev_window(441)
+    response = np.abs(np.fft.rfft(window, 2**14)) / window.sum()
+    assert window.max() == 1
+    assert 5e-7 < response[400:].max() < 2e-6  # 1e-6 but for the sample that a periodic window leaves out
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000])
+def test_lowpass_is_flat_to_12_khz_and_80_db_down_from_16_khz(rate: int) -> None:
+    taps = dsp.lowpass_taps(rate)
+    hz, response = scipy.signal.freqz(taps, worN=2**14, fs=rate)
+    assert taps.size % 2 == 1
+    np.testing.assert_allclose(taps, taps[::-1], atol=tolerances.F64)  # linear phase
+    assert np.abs(np.abs(response[hz <= 12_000]) - 1).max() < tolerances.RIPPLE
+    assert np.abs(response[hz >= 16_000]).max() < tolerances.RIPPLE
+
+
+def test_lowpass_taps_are_the_authors(data_dir: Path) -> None:
+    stored = np.load(data_dir / "vectors" / "filters_44100.npz")["lowpass"]
+    np.testing.assert_allclose(dsp.lowpass_taps(44_100), stored, rtol=0, atol=tolerances.F64)
+
+
+@pytest.mark.parametrize("edges", [(12_000, 16_000, 32_000), (12_000, 16_000, 22_050), (9_000, 9_000, 44_100)])
+def test_lowpass_edges_out_of_order_or_above_nyquist_are_refused(edges: tuple[int, int, int]) -> None:
+    pass_hz, stop_hz, rate = edges
+    with pytest.raises(ValueError, match=f"{stop_hz} Hz must be in ascending order and below {rate / 2:g} Hz"):
+        losses.build(LossConfig(lowpass_pass_hz=pass_hz, lowpass_stop_hz=stop_hz), rate)
+
+
+@pytest.mark.parametrize("taps", [np.array([2.0]), np.array([1.0, 2.0, 5.0]), RNG.normal(size=57)])
+def test_filter_is_the_centred_convolution(taps: np.ndarray) -> None:
+    x = RNG.normal(size=(2, 80))
+    wanted = [np.convolve(row, taps, mode="same") for row in x]
+    np.testing.assert_allclose(dsp.filter_same(jnp.asarray(x), taps), wanted, atol=tolerances.F64)
+
+
+@pytest.mark.parametrize(("samples", "length", "hop"), [(20, 8, 4), (23, 8, 4), (8, 8, 4), (23, 6, 4), (23, 4, 6)])
+def test_frames_are_slices(samples: int, length: int, hop: int) -> None:
+    x = RNG.normal(size=(2, samples))
+    wanted = [x[:, start : start + length] for start in range(0, samples - length + 1, hop)]
+    np.testing.assert_array_equal(dsp.frames(jnp.asarray(x), length, hop), np.stack(wanted, axis=1))
+    with pytest.raises(ValueError, match=f"{length - 1} samples is shorter than one frame of {length}"):
+        dsp.frames(jnp.zeros((1, length - 1)), length, hop)
+
+
+def test_reductions() -> None:
+    wanted = {
+        "mean_of_ratios": RATIOS.mean(),
+        "geometric": 10 ** (np.mean(10 * np.log10(RATIOS)) / 10),
+        "soft_hinge": np.mean(np.log(1 + RATIOS / 0.03)),
+    }
+    for name, value in wanted.items():
+        np.testing.assert_allclose(losses.reduce(jnp.asarray(RATIOS), name, 0.03), value, rtol=tolerances.F64)
+
+
+def test_esr_and_dc_are_their_definitions() -> None:
+    target, estimate = jnp.asarray(TARGET), jnp.asarray(ESTIMATE)
+    error, power = np.sum((TARGET - ESTIMATE) ** 2, axis=1), np.sum(TARGET**2, axis=1)
+    wanted = {"ratio_of_sums": error.sum() / power.sum(), "mean_of_ratios": np.mean(error / power)}
+    wanted["geometric"] = np.exp(np.mean(np.log(error / power)))
+    for name, value in wanted.items():
+        np.testing.assert_allclose(losses.esr(estimate, target, name), value, rtol=tolerances.SILENCE_RELATIVE)
+    offsets = np.mean(np.mean(TARGET - ESTIMATE, axis=1) ** 2)
+    wanted_dc = offsets / np.mean(TARGET**2)
+    np.testing.assert_allclose(losses.dc(estimate, target), wanted_dc, rtol=tolerances.SILENCE_RELATIVE)
+
+
+def test_total_is_the_weighted_sum_of_named_terms_behind_the_lowpass() -> None:
+    config = LossConfig(
+        esr=ESRConfig(weight=0.7, reduction="ratio_of_sums"),
+        nmr=NMRConfig(weight=0.2, reduction="soft_hinge", knee=0.5),
+        dc_weight=3.0,
+    )
+    total, terms = losses.build(config, 44_100)(jnp.asarray(ESTIMATE), jnp.asarray(TARGET))
+    taps = dsp.lowpass_taps(44_100)
+    estimate, target = (jnp.asarray([np.convolve(x, taps, "same") for x in s]) for s in (ESTIMATE, TARGET))
+    wanted = {
+        "ESR": losses.esr(estimate, target, "ratio_of_sums"),
+        "NMR": losses.reduce(nmr(estimate, target, 44_100), "soft_hinge", 0.5),
+        "DC": losses.dc(estimate, target),
+    }
+    assert terms.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_allclose(terms[name], value, rtol=tolerances.F64_TRANSFORM, err_msg=name)
+    np.testing.assert_allclose(total, 0.7 * terms["ESR"] + 0.2 * terms["NMR"] + 3 * terms["DC"], rtol=tolerances.F64)
+
+
+def test_a_perfect_match_costs_nothing_and_silence_divides_nothing_by_zero() -> None:
+    loss = losses.build(LossConfig(dc_weight=1.0), 48_000)
+    total, terms = loss(jnp.asarray(TARGET), jnp.asarray(TARGET))
+    assert terms["ESR"] == terms["DC"] == 0
+    assert 0 <= total < 1e-9  # the floor of the noise pattern over the mask
+    silent, _ = loss(jnp.zeros((1, 2048)), jnp.zeros((1, 2048)))
+    assert 0 <= silent < 1e-9
+    assert np.isfinite(loss(jnp.asarray(TARGET), jnp.zeros_like(TARGET))[0])
+
+
+def test_an_error_above_the_lowpass_is_not_asked_of_the_student() -> None:
+    loss, n = losses.build(LossConfig(), 44_100), np.arange(4096)
+    target = 0.5 * np.sin(2 * np.pi * 1000 * n / 44_100)
+    fade = np.hanning(n.size)  # no click at the edges, which would lie in the pass band
+    inside, above = (0.1 * fade * np.sin(2 * np.pi * f * n / 44_100) for f in (11_000, 17_000))
+    heard, ignored = (loss(jnp.asarray([target + e]), jnp.asarray([target]))[1]["ESR"] for e in (inside, above))
+    assert heard > 0.01
+    assert ignored < 1e-7 * heard

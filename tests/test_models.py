@@ -1,0 +1,265 @@
+"""Each network against a slow NumPy copy of its equations, and what both have to keep: causality, blocks, batches."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tolerances
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxalias import models
+from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
+from jaxalias.models import lstm
+from jaxalias.models.activations import ACTIVATIONS
+
+RNG = np.random.default_rng(0)
+LSTMS = {
+    "guitarml": LSTMConfig(hidden_size=5),
+    "two layers": LSTMConfig(hidden_size=3, num_layers=2, skip=False),
+    "nam": LSTMConfig(hidden_size=4, num_layers=2, bias_vectors=1, skip=False, stored_initial_state=True),
+    "no bias": LSTMConfig(hidden_size=2, bias_vectors=0),
+}
+TANH = {"condition_size": 1, "activation": "Tanh"}
+WAVENETS = {
+    "chain": WaveNetConfig(
+        layer_arrays=(
+            LayerArrayConfig(input_size=1, head_size=2, channels=3, kernel_size=3, dilations=(1, 2), **TANH),
+            LayerArrayConfig(
+                input_size=3, head_size=1, channels=2, kernel_size=2, dilations=(3,), activation="ReLU", head_bias=True
+            ),
+        ),
+        head_scale=0.3,
+    ),
+    "gated": WaveNetConfig(
+        layer_arrays=(
+            LayerArrayConfig(
+                input_size=1, head_size=1, channels=2, kernel_size=4, dilations=(2, 1), gated=True, **TANH
+            ),
+        ),
+        head_scale=0.02,
+    ),
+}
+CONFIGS = {**LSTMS, **WAVENETS}
+ONE_OF_EACH = [LSTMS["nam"], WAVENETS["chain"]]
+every = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+
+
+def parameters(config: LSTMConfig | WaveNetConfig) -> dict:
+    """Large enough to bend the signal, and none of them zero."""
+    initial = models.build(config).init(jax.random.key(0))
+    return jax.tree.map(lambda a: jnp.asarray(2 * np.asarray(a, float) + 0.3 * RNG.normal(size=a.shape)), initial)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def slow_lstm(config: LSTMConfig, p: dict, x: np.ndarray) -> np.ndarray:
+    """One signal, one sample at a time; gate rows in PyTorch's order i, f, g, o."""
+    size, layers = config.hidden_size, range(config.num_layers)
+    stored = config.stored_initial_state
+    h = [np.array(p[f"initial_hidden_l{i}"]) if stored else np.zeros(size) for i in layers]
+    c = [np.array(p[f"initial_cell_l{i}"]) if stored else np.zeros(size) for i in layers]
+    y = []
+    for sample in x:
+        heard = np.array([sample])
+        for i in layers:
+            bias = sum(p[name] for name in (f"bias_l{i}", f"bias_ih_l{i}", f"bias_hh_l{i}") if name in p)
+            rows = p[f"weight_ih_l{i}"] @ heard + p[f"weight_hh_l{i}"] @ h[i] + bias
+            gates = rows.reshape(4, size)
+            c[i] = sigmoid(gates[1]) * c[i] + sigmoid(gates[0]) * np.tanh(gates[2])
+            heard = h[i] = sigmoid(gates[3]) * np.tanh(c[i])
+        y.append(p["head_weight"][0] @ heard + p["head_bias"][0] + config.skip * sample)
+    return np.array(y)
+
+
+def slow_wavenet(config: WaveNetConfig, p: dict, x: np.ndarray) -> np.ndarray:
+    """One signal after long silence, one sample and one tap at a time."""
+    silence = models.build(config).receptive_field - 1
+    condition = np.concatenate([np.zeros(silence), x])[None]
+    signal, head = condition, 0.0
+    for a, array in enumerate(config.layer_arrays):
+        weights, channels = p[f"array_{a}"], array.channels
+        signal = weights["rechannel"]["weight"] @ signal
+        for j, dilation in enumerate(array.dilations):
+            layer = weights[f"layer_{j}"]
+            z = layer["input_mixin"]["weight"] @ condition + layer["conv"]["bias"][:, None]
+            for t in range(condition.shape[1]):
+                for tap in range(array.kernel_size):
+                    past = t - (array.kernel_size - 1 - tap) * dilation
+                    if past >= 0:
+                        z[:, t] += layer["conv"]["weight"][:, :, tap] @ signal[:, past]
+            bend = np.tanh if array.activation == "Tanh" else lambda z: np.maximum(z, 0)
+            h = bend(z[:channels]) * sigmoid(z[channels:]) if array.gated else bend(z)
+            head = head + h
+            signal = signal + layer["layer1x1"]["weight"] @ h + layer["layer1x1"]["bias"][:, None]
+        out = weights["head_rechannel"]
+        head = out["weight"] @ head + (out["bias"][:, None] if array.head_bias else 0)
+    return config.head_scale * head[0, silence:]
+
+
+def play(config: LSTMConfig | WaveNetConfig, p: dict, x: np.ndarray) -> np.ndarray:
+    model = models.build(config)
+    return np.asarray(model.apply(p, jnp.asarray(x), model.initial_state(p, x.shape[0]))[0])
+
+
+@every
+def test_equals_the_slow_copy_and_a_batch_is_its_signals(config: LSTMConfig | WaveNetConfig) -> None:
+    p, x = parameters(config), RNG.normal(size=(3, 30))
+    slow = slow_lstm if isinstance(config, LSTMConfig) else slow_wavenet
+    numbers = jax.tree.map(np.array, p)
+    y = play(config, p, x)
+    np.testing.assert_allclose(y, [slow(config, numbers, row) for row in x], atol=tolerances.F64)
+    np.testing.assert_allclose(y[1:2], play(config, p, x[1:2]), atol=tolerances.F64)
+    assert np.ptp(y) > 1e-3
+
+
+@every
+def test_single_precision_is_close_to_double_and_stays_single(config: LSTMConfig | WaveNetConfig) -> None:
+    p, x = parameters(config), RNG.normal(size=(2, 30))
+    single = play(config, models.cast(p, np.float32), x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, play(config, p, x), atol=tolerances.F32_MODEL)
+
+
+def test_lstm_equals_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LSTM is compared with NumPy only")
+    config = LSTMS["two layers"]
+    p, x = parameters(config), RNG.normal(size=(2, 40))
+    theirs = torch.nn.LSTM(1, config.hidden_size, config.num_layers, batch_first=True).double()
+    recurrent = {name: torch.tensor(np.array(a)) for name, a in p.items() if not name.startswith("head")}
+    theirs.load_state_dict(recurrent)
+    hidden = theirs(torch.tensor(x)[..., None])[0].detach().numpy()
+    wanted = hidden @ np.array(p["head_weight"][0]) + np.array(p["head_bias"])
+    np.testing.assert_allclose(play(config, p, x), wanted, atol=tolerances.F64)
+
+
+def plain_recurrence(cell: dict, x: jax.Array, state: tuple) -> tuple:
+    """The recurrence as a scan that JAX differentiates by itself."""
+
+    def step(carry: tuple, x_t: jax.Array) -> tuple:
+        hidden, cell_state = carry
+        rows = x_t @ cell["input"].T + hidden @ cell["hidden"].T + cell["bias"]
+        i, f, g, o = jnp.split(rows, 4, axis=1)
+        cell_state = jax.nn.sigmoid(f) * cell_state + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell_state)
+        return (hidden, cell_state), hidden
+
+    end, hiddens = jax.lax.scan(step, state, x)
+    return hiddens, end
+
+
+@pytest.mark.parametrize("name", ["guitarml", "two layers"])
+def test_hand_written_gradient_is_that_of_the_plain_scan(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, model = LSTMS[name], models.build(LSTMS[name])
+    p, x = parameters(config), jnp.asarray(RNG.normal(size=(2, 25)))
+    state = jax.tree.map(lambda a: jnp.asarray(RNG.normal(size=a.shape)), model.initial_state(p, 2))
+    weights = jax.tree.map(lambda a: jnp.asarray(RNG.normal(size=a.shape)), (x, state))
+
+    def weighted_sum(p: dict, x: jax.Array, state: tuple) -> jax.Array:
+        products = jax.tree.map(lambda w, a: jnp.sum(w * a), weights, model.apply(p, x, state))
+        return sum(jax.tree.leaves(products))
+
+    value, by_hand = jax.value_and_grad(weighted_sum, argnums=(0, 1, 2))(p, x, state)
+    monkeypatch.setattr(lstm, "recurrence", plain_recurrence)
+    wanted, automatic = jax.value_and_grad(weighted_sum, argnums=(0, 1, 2))(p, x, state)
+    np.testing.assert_allclose(value, wanted, rtol=tolerances.F64_TRANSFORM)
+    assert len(jax.tree.leaves(by_hand)) == len(p) + 1 + 2 * config.num_layers
+    for ours, theirs in zip(jax.tree.leaves(by_hand), jax.tree.leaves(automatic), strict=True):
+        assert np.abs(theirs).max() > 0
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerances.F64_TRANSFORM)
+
+
+@pytest.mark.parametrize("config", ONE_OF_EACH, ids=lambda config: config.kind)
+def test_no_output_depends_on_later_input(config: LSTMConfig | WaveNetConfig) -> None:
+    p, model = parameters(config), models.build(config)
+    state = model.initial_state(p, 1)
+    slopes = jax.jacobian(lambda x: model.apply(p, x[None], state)[0][0])(jnp.asarray(RNG.normal(size=12)))
+    assert not np.triu(slopes, 1).any()
+    assert np.diag(slopes).all()
+
+
+@pytest.mark.parametrize("name", WAVENETS)
+def test_receptive_field_is_exact(name: str) -> None:
+    p, model = parameters(WAVENETS[name]), models.build(WAVENETS[name])
+    reach, past = model.receptive_field, model.initial_state(p, 1)
+    assert reach == {"chain": 1 + 2 * 3 + 3, "gated": 1 + 3 * 3}[name]
+    assert past.shape == (1, reach - 1)
+    bright = jnp.asarray(np.abs(RNG.normal(size=(1, reach + 4))))
+    slope = jax.grad(lambda x: model.apply(p, x, past)[0][0, -1])(bright)[0]
+    assert not slope[:4].any()
+    assert slope[4] != 0
+
+
+@pytest.mark.parametrize("config", ONE_OF_EACH, ids=lambda config: config.kind)
+def test_blocks_of_any_size_are_one_piece(config: LSTMConfig | WaveNetConfig) -> None:
+    model, p, x = models.build(config), parameters(config), RNG.normal(size=(2, 12))
+    apply, whole = jax.jit(model.apply), play(config, p, x)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.sets(st.integers(1, 11)))
+    def check(cuts: set[int]) -> None:
+        state, blocks = model.initial_state(p, 2), []
+        for block in np.split(x, sorted(cuts), axis=1):
+            y, state = apply(p, jnp.asarray(block), state)
+            blocks.append(y)
+        np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=tolerances.F64)
+
+    check()
+
+
+def test_initial_state_is_the_stored_one() -> None:
+    config = LSTMS["nam"]
+    p, model = parameters(config), models.build(config)
+    state = model.initial_state(p, 3)
+    for layer, (hidden, cell) in enumerate(state):
+        np.testing.assert_array_equal(hidden, np.tile(p[f"initial_hidden_l{layer}"], (3, 1)))
+        np.testing.assert_array_equal(cell, np.tile(p[f"initial_cell_l{layer}"], (3, 1)))
+    gradient = jax.grad(lambda p: jnp.sum(model.apply(p, jnp.ones((1, 3)), model.initial_state(p, 1))[0]))(p)
+    assert all(np.abs(a).max() > 0 for a in jax.tree.leaves(gradient))  # it is learned like any other parameter
+
+
+def test_fresh_parameters_have_the_names_and_shapes_of_the_files() -> None:
+    def shapes(config: LSTMConfig | WaveNetConfig) -> dict:
+        fresh = models.build(config).init(jax.random.key(0))
+        assert models.dtype_of(fresh) == np.float32
+        return jax.tree.map(lambda a: a.shape, fresh)
+
+    assert shapes(LSTMS["guitarml"]) == {
+        "weight_ih_l0": (20, 1), "weight_hh_l0": (20, 5), "bias_ih_l0": (20,), "bias_hh_l0": (20,),
+        "head_weight": (1, 5), "head_bias": (1,),
+    }  # fmt: skip
+    layer = {"input_mixin": {"weight": (4, 1)}, "layer1x1": {"weight": (2, 2), "bias": (2,)}}
+    layer["conv"] = {"weight": (4, 2, 4), "bias": (4,)}
+    out = {"rechannel": {"weight": (2, 1)}, "head_rechannel": {"weight": (1, 2)}}
+    assert shapes(WAVENETS["gated"]) == {"array_0": {**out, "layer_0": layer, "layer_1": layer}}
+    assert models.parameter_count(models.build(LSTMS["guitarml"]).init(jax.random.key(0))) == 166
+
+
+FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Tanh": np.tanh,
+    "Hardtanh": lambda x: np.minimum(np.maximum(x, -1), 1),
+    "ReLU": lambda x: np.maximum(x, 0),
+    "LeakyReLU": lambda x: np.maximum(x, 0.01 * x),
+    "PReLU": lambda x: np.maximum(x, 0.01 * x),
+    "Sigmoid": sigmoid,
+    "SiLU": lambda x: x * sigmoid(x),
+    "Hardswish": lambda x: np.select([x <= -3, x >= 3], [0 * x, x], x * (x + 3) / 6),
+    "LeakyHardtanh": lambda x: np.clip(x, -1, 1) + 0.01 * (x - np.clip(x, -1, 1)),
+    "LeakyHardTanh": lambda x: np.clip(x, -1, 1) + 0.01 * (x - np.clip(x, -1, 1)),
+    "Softsign": lambda x: x / (1 + np.abs(x)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_is_its_formula(name: str) -> None:
+    x = np.linspace(-6, 6, 241)
+    if name == "Fasttanh":  # the players' approximation: odd, and close to tanh
+        y = ACTIVATIONS[name](jnp.asarray(x))
+        np.testing.assert_allclose(y, -y[::-1], atol=tolerances.F64)
+        assert 1e-6 < np.abs(y - np.tanh(x)).max() < tolerances.FAST_TANH
+    else:
+        np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x)), FORMULAS[name](x), atol=tolerances.F64)

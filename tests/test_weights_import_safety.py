@@ -1,0 +1,206 @@
+"""Model files: nothing is lost on the way out, nothing damaged comes in, and what a fine-tuned file says is true."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_weights_import import DOCUMENTS, guitarml, load, nam_lstm, play, wavenet
+
+import weights_import
+from weights_import import ModelFileError, nam_levels
+from weights_import.model_file import Network
+
+DAMAGED = {
+    "empty": (b"", "1 to"),
+    "not UTF-8": (b'{"architecture": "\xff"}', "UTF-8"),
+    "not JSON": (b'{"architecture": ', "JSON"),
+    "a list": (b"[1, 2]", "object"),
+    "a key twice": (b'{"architecture": "LSTM", "architecture": "WaveNet"}', "'architecture'"),
+    "infinite": (b'{"architecture": 1e999}', "1e999"),
+    "deep": (b'{"architecture":' + b"[" * 100 + b"]" * 100 + b"}", "deeper than 64"),
+    "too deep to parse": (b'{"architecture":' * 100_000, "deeper than 64"),
+    "digits": (b'{"architecture": ' + b"9" * 5000 + b"}", "JSON"),
+    "a line break in a key": (b'{"architecture": "LSTM", "version": "a\\nb\\u2028"}', r"\n"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    data, word = DAMAGED[name]
+    (tmp_path / "x.nam").write_bytes(data)
+    with pytest.raises(ModelFileError) as caught:
+        weights_import.load(tmp_path / "x.nam")
+    assert len(str(caught.value).splitlines()) == 1
+    assert "x.nam" in str(caught.value)
+    assert word in str(caught.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "huge.nam").open("wb") as file:
+        file.truncate(2**40)  # a hole: takes no room on the disk, and must not be read
+    for path, word in [
+        (tmp_path, "folder"),
+        (tmp_path / "none", "No such"),
+        ("/dev/zero", "device"),
+        ("huge.nam", "bytes"),
+    ]:
+        with pytest.raises(ModelFileError, match=word):
+            weights_import.load(tmp_path / path)
+
+
+def everywhere(value: Any, path: tuple = ()) -> list[tuple]:
+    """The place of every member of a document, with only the first two of a list of numbers."""
+    members = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    members = members[:2] if isinstance(value, list) and value and isinstance(value[0], float) else members
+    return [path, *(place for key, member in members for place in everywhere(member, (*path, key)))]
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 10**30), st.floats(), st.text(max_size=4),
+    st.lists(st.integers(0, 3), max_size=3), st.just({}), st.just([[0.0]]), st.just("Tanh"), st.just([1, 10**9]),
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_mutated_file_loads_finite_or_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    document = json.loads(json.dumps(DOCUMENTS[data.draw(st.sampled_from(sorted(DOCUMENTS)))]))
+    for _ in range(data.draw(st.integers(0, 2))):
+        *path, last = data.draw(st.sampled_from(everywhere(document)[1:] or [("x",)]))
+        place: Any = document
+        for key in path:
+            place = place[key]
+        if data.draw(st.booleans()):
+            place[last] = data.draw(ODD)
+        else:
+            del place[last]
+    text = bytearray(json.dumps(document).encode())
+    for _ in range(data.draw(st.integers(0, 2))):
+        text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(text[: data.draw(st.sampled_from([len(text), len(text) // 2]))])
+    try:
+        loaded = weights_import.load(path)
+    except ModelFileError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert all(np.all(np.isfinite(array)) for array in jax.tree.leaves(loaded.params))
+        weights_import.save(path, loaded)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    loaded = load(tmp_path, wavenet())
+    before = (tmp_path / "model.bin").read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(ModelFileError, match=r"model.bin: cannot be written: No space left on device"):
+        weights_import.save(tmp_path / "model.bin", loaded)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
+    assert (tmp_path / "model.bin").read_bytes() == before
+
+
+def test_a_disk_that_alters_what_it_holds_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(tmp_path, nam_lstm())
+    honest = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: honest(path).replace(b"-0.0,", b"0.0,", 1))
+    with pytest.raises(ModelFileError, match="read back"):
+        weights_import.save(tmp_path / "other", loaded)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("target", ["none/x.nam", "", "."])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, target: str) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        weights_import.save(tmp_path / target, load(tmp_path, wavenet()))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda a: a[None], lambda a: a * np.nan, lambda a: a + 1e39])
+def test_parameters_that_do_not_fit_are_refused(tmp_path: Path, spoil: Any) -> None:
+    loaded = load(tmp_path, guitarml())
+    params = {**loaded.params, "head_weight": spoil(loaded.params["head_weight"])}
+    for action in (
+        lambda: weights_import.fine_tuned(loaded, params, {}),
+        lambda: weights_import.save(tmp_path / "x", dataclasses.replace(loaded, params=params)),
+    ):
+        with pytest.raises(ModelFileError, match=r"params\.head_weight"):
+            action()
+    with pytest.raises(ModelFileError, match=r"params\.head_bias: missing"):
+        weights_import.fine_tuned(loaded, {k: v for k, v in loaded.params.items() if k != "head_bias"}, {})
+
+
+def test_a_fine_tuned_file_keeps_the_rest_and_says_what_was_done(tmp_path: Path) -> None:
+    for document in (nam_lstm(), wavenet(), guitarml()):
+        loaded = load(tmp_path, document)
+        student = jax.tree.map(lambda array: jnp.asarray(array) + 0.1, loaded.params)
+        weights_import.save(tmp_path / "out", weights_import.fine_tuned(loaded, student, {"updates": 7}))
+        written, again = json.loads((tmp_path / "out").read_text()), weights_import.load(tmp_path / "out")
+        assert written["metadata"]["training"].pop("jaxalias") == {"updates": 7}
+        expected = document.get("metadata", {})
+        assert written["metadata"]["training"] == expected.get("training", {})
+        assert [key for key in written if key != "metadata"] == [key for key in document if key != "metadata"]
+        assert all(np.array_equal(a, np.float32(a)) for a in jax.tree.leaves(again.params))
+        kept = [key for key in again.params if not key.startswith("initial_")]
+        assert all(np.allclose(a, b, rtol=1e-7) for a, b in zip(
+            jax.tree.leaves([again.params[k] for k in kept]), jax.tree.leaves([student[k] for k in kept]), strict=True
+        ))  # fmt: skip
+
+
+def test_a_fine_tuned_nam_lstm_starts_settled(tmp_path: Path) -> None:
+    """What it stores is where silence leaves it: more silence changes nothing."""
+    loaded = load(tmp_path, nam_lstm())
+    silence = np.zeros(200)
+    assert np.ptp(play(loaded, silence)) > 1e-3  # the random state of the document is another
+    settled = weights_import.fine_tuned(loaded, loaded.params, {})
+    assert np.ptp(play(settled, silence)) < 1e-6
+
+
+@pytest.mark.parametrize("with_nam", [False, True])
+def test_loudness_and_gain_follow_the_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_nam: bool) -> None:
+    """A student twice as loud is 6.02 dB louder and as compressed; with NAM at hand, levels are measured anew."""
+    document = {**wavenet(), "metadata": {"loudness": -17.0, "gain": 0.25, "name": None}}
+    loaded = load(tmp_path, document)
+    last = jax.tree.map(lambda array: 2 * array, loaded.params["array_2"]["head_rechannel"])
+    student = {**loaded.params, "array_2": {**loaded.params["array_2"], "head_rechannel": last}}
+    signal = np.float64(np.float32(np.random.default_rng(2).uniform(-0.5, 0.5, 3000)))
+    folder = tmp_path / "nam/models/_resources"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "loudness_input.wav", signal, 48000, subtype="FLOAT")
+    (tmp_path / "nam/__init__.py").touch()
+    monkeypatch.setattr(nam_levels, "find_spec", lambda name: None)
+    if with_nam:
+        monkeypatch.undo()
+        monkeypatch.syspath_prepend(tmp_path)
+    metadata = weights_import.fine_tuned(loaded, student, {}).document["metadata"]
+    if with_nam:
+        rms = 2 * np.sqrt(np.mean(play(loaded, np.linspace(0, 1, 11)[:, None] * signal) ** 2, axis=1))
+        expected = (20 * np.log10(rms[-1]), np.clip((sum(rms) - 5.5 * rms[-1]) / (5.5 * rms[-1]), 0, 1))
+    else:
+        expected = (-17.0 + 20 * np.log10(2), 0.25)
+    assert (metadata["loudness"], metadata["gain"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_levels_are_those_that_nams_trainer_stored(data_dir: Path) -> None:
+    """With the substitute signal the published student's loudness is within 0.1 dB of what its trainer measured."""
+    teacher, student = (
+        weights_import.load(data_dir / "models" / name)
+        for name in ("nam/broadcast_tcn_teacher.nam", "published_students/broadcast_tcn_student.nam")
+    )
+    networks = [Network(each.config, each.params, each.sample_rate) for each in (teacher, student)]
+    moved = nam_levels.corrected(teacher.document["metadata"], *networks)
+    assert moved["loudness"] == pytest.approx(student.document["metadata"]["loudness"], abs=0.1)

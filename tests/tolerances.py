@@ -1,0 +1,53 @@
+"""Every tolerance of the tests, with the reason for its size. Levels are relative to full scale (peak 1)."""
+
+F64 = 1e-12
+"""The same float64 arithmetic in another order, over sums of up to some thousand terms."""
+
+F64_TRANSFORM = 1e-10
+"""float64 through FFTs of a second and sums of hundreds of harmonics, or gradients summed over time."""
+
+VECTORS_F64 = 1e-9
+"""Against the authors' program in float64: their phases are products n f0 / Fs in float64 (1e-11 of a turn
+after a second), ours are exact; times a harmonic number of 800."""
+
+F32_ANGLE = 5e-7
+"""A float32 sine from an exact phase: 2e-7 rad of the last rounding, and the sine's own 1e-7."""
+
+F32_RESYNTHESIS = 1e-5
+"""float32 FFT of 48 000 windowed samples, then up to 872 harmonics summed: -100 dB of full scale."""
+
+SIDE_LOBES = 1e-4
+"""The Chebyshev window's side lobes (-120 dB) of every component in every harmonic, added up over some hundred."""
+
+F32_MODEL = 1e-4
+"""A small model in float32 against float64: rounding (1e-7) times what the recurrence amplifies."""
+
+FINITE_DIFFERENCE = 1e-5
+"""Central difference with a step of 1e-6 in float64: relative error of h^2 and of 1e-16 / h."""
+
+NMR_F64_DB = 1e-3
+"""The authors' tables are printed to 1e-3 Hz; the noise-to-mask ratio follows to this."""
+
+NMR_F32_DB = 0.05
+"""float32 down to a noise-to-mask ratio of -60 dB; below that the FFT's rounding is what is measured."""
+
+TABLE_HZ = 3e-3
+"""The published band table is rounded to 1e-3 Hz, and off its own formula by up to 3e-3 (further where `nmr` says)."""
+
+TABLE_RELATIVE = 1e-5
+"""What follows from band centres rounded to 1e-3 Hz of at least 92 Hz."""
+
+BASELINE_DB = 0.1
+"""BASELINE.md is printed to 0.1 dB, and the models ran in float32."""
+
+UNLIKELY = 1e-6
+"""p-value under which a draw does not follow its distribution. The keys are fixed: it passes always or never."""
+
+RIPPLE = 1.4e-4
+"""80 dB is 1e-4; Kaiser's estimate of the order meets it to 3 dB."""
+
+SILENCE_RELATIVE = 1e-7
+"""The -120 dB that the loss adds to a target's power, relative to the -40 dB of the quietest target used."""
+
+FAST_TANH = 2e-3
+"""How far the players' approximation lies from tanh."""
