@@ -39,6 +39,7 @@ class LSTMConfig(Record):
     hidden_size: PositiveInt
     num_layers: PositiveInt = 1
     bias_vectors: Literal[0, 1, 2] = Field(2, description="per layer: 2 as PyTorch, 1 where the file holds their sum")
+    head_bias: bool = True
     skip: bool = Field(True, description="the input is added to the output")
     stored_initial_state: bool = Field(False, description="starts from a state in the file, not from zeros")
 

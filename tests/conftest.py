@@ -9,7 +9,8 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "phase", "dsp", "models", "sines", "harmonics", "teacher", "nmr", "losses", "metrics", "training", "evaluation",
+    "phase", "dsp", "models", "sines", "harmonics", "teacher", "nmr", "losses", "metrics", "training", "oversampling",
+    "evaluation",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

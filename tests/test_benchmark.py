@@ -11,11 +11,20 @@ from experiments import benchmark
 from jaxalias import config, harmonics, models, nmr, presets, sines, training
 
 FS = benchmark.SAMPLE_RATE
+_TCN = benchmark.NETWORKS["tcn"].config
+SMALL = {
+    "lstm": config.LSTMConfig(hidden_size=8),
+    "tcn": _TCN.model_copy(
+        update={"layer_arrays": tuple(array.model_copy(update={"dilations": (1, 4)}) for array in _TCN.layer_arrays)}
+    ),
+}
 
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed (pip install 'jaxalias[peers]')")
+    module = pytest.importorskip("torch", reason="PyTorch is not installed (pip install 'jaxalias[peers]')")
+    module.set_num_threads(1)  # its threads wait for each other at every step, for long on a busy machine
+    return module
 
 
 @pytest.fixture
@@ -77,9 +86,9 @@ def test_peer_bandlimit(torch, peers):
     np.testing.assert_allclose(peers.bandlimit(torch.tensor(y), f0_hz, FS).numpy(), ours, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["lstm", "tcn"])
+@pytest.mark.parametrize("name", SMALL)
 def test_peer_models_with_their_state(torch, peers, name):
-    model_config = benchmark.NETWORKS[name].config
+    model_config = SMALL[name]
     model = models.build(model_config)
     params = models.cast(model.init(jax.random.key(1)), "float64")
     peer = peers.build(model_config, "float64")
@@ -95,10 +104,10 @@ def test_peer_models_with_their_state(torch, peers, name):
     )
 
 
-@pytest.mark.parametrize("name", ["lstm", "tcn"])
+@pytest.mark.parametrize("name", SMALL)
 def test_peer_updates(torch, peers, name):
     """From the same parameters, each update reports the same loss and so took the same step before."""
-    model_config = benchmark.NETWORKS[name].config
+    model_config = SMALL[name]
     short = config.SineConfig(settling_s=0.05, analysed_s=0.1)
     changes = {"batch_size": 2, "frame_s": 0.1, "sines": short}
     model = models.build(model_config)

@@ -41,7 +41,7 @@ def at_rest(config: LSTMConfig | WaveNetConfig) -> tuple[Model, Params]:
 
 
 def player(model: Model, params: Params) -> oversampling.Play:
-    return lambda x: model.apply(params, x, model.initial_state(params, len(x)))[0]
+    return jax.jit(lambda x: model.apply(params, x, model.initial_state(params, len(x)))[0])
 
 
 def memoryless(x: jax.Array) -> jax.Array:
@@ -49,9 +49,13 @@ def memoryless(x: jax.Array) -> jax.Array:
 
 
 def bursts() -> np.ndarray:
-    """Two signals (2, LENGTH) that begin and end in silence, so that no reference rings at its ends."""
+    """Two signals (2, LENGTH) that begin and end in silence, so that no reference rings at its ends.
+
+    No low multiple of their frequencies (rad a sample) is near an odd multiple of pi: what lies exactly on
+    Nyquist is dropped here and kept by scipy.
+    """
     time = np.arange(LENGTH) - LENGTH / 2
-    return np.exp(-((time / 160) ** 2)) * np.stack([np.sin(0.3 * time), 0.7 * np.sin(0.9 * time + 1)])
+    return np.exp(-((time / 160) ** 2)) * np.stack([np.sin(0.57 * time), 0.7 * np.sin(0.9 * time + 1)])
 
 
 def lstm_with_delay(params: Params, delay: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -112,23 +116,26 @@ def test_streams_blocks_of_any_size(config, factor):
     model, params = at_rest(config)
     streamed = oversampling.streaming(model, factor)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 400)))
-    in_one_piece, _ = streamed.apply(params, x, streamed.initial_state(params, 2))
+    apply = jax.jit(streamed.apply)
+    in_one_piece, _ = apply(params, x, streamed.initial_state(params, 2))
     state, parts = streamed.initial_state(params, 2), []
-    for block in jnp.split(x, [1, 8, 200, 333], axis=1):
-        y, state = streamed.apply(params, block, state)
+    for block in jnp.split(x, [1, 2, 201, 202, 203], axis=1):
+        y, state = apply(params, block, state)
         parts.append(y)
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1), in_one_piece, rtol=0, atol=F64)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 8])
 def test_streamed_and_whole_signal_agree_in_the_pass_band(factor):
-    """Also that the latency is what it says: a sample off would be an error of a tenth."""
+    """Also that the latency is what it says: a sample off would be an error of the size of the signal."""
     model, params = at_rest(wavenet(dilation=1))
     streamed, late = oversampling.streaming(model, factor), oversampling.latency(factor)
     x = jnp.asarray(bursts()[:1])
-    y, _ = streamed.apply(params, jnp.pad(x, ((0, 0), (0, late))), streamed.initial_state(params, 1))
+    y = player(streamed, params)(jnp.pad(x, ((0, 0), (0, late))))
     expected = oversampling.oversample(player(model, params), factor)(x)
-    np.testing.assert_allclose(y[:, late:], expected, rtol=0, atol=FILTERED)
+    error, reference = np.abs(np.fft.rfft([y[0, late:] - expected[0], expected[0]]))
+    passed = np.fft.rfftfreq(LENGTH) <= oversampling.PASS
+    assert np.max(error[passed]) < FILTERED * np.max(reference[1:])
 
 
 @pytest.mark.parametrize("factor", [2, 3, 8])
@@ -145,7 +152,7 @@ def test_receptive_field_of_the_streamed_model():
     streamed = oversampling.streaming(model, 2)
     field = streamed.receptive_field
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, field + 1)))
-    last = jax.grad(lambda x: streamed.apply(params, x, streamed.initial_state(params, 1))[0][0, -1])(x)[0]
+    last = jax.jit(jax.grad(lambda x: player(streamed, params)(x)[0, -1]))(x)[0]
     assert last[0] == 0
     assert last[1] != 0
 
@@ -160,7 +167,7 @@ def test_aliases_between_multiples_of_the_factor_cancel():
     window = chebyshev_window(SECOND)
     level_db = {}
     for factor in (1, 2, 3):
-        y = oversampling.oversample(lambda x: jnp.tanh(4 * x), factor)(x)[0, 4410:-4410]
+        y = oversampling.oversample(lambda x: jnp.tanh(20 * x), factor)(x)[0, 4410:-4410]
         spectrum = np.abs(np.fft.rfft(window * np.asarray(y))) / window.sum()
         level_db[factor] = 20 * np.log10(spectrum[[927, 3149]] / spectrum[5003])
     assert np.all(level_db[1] > -80)

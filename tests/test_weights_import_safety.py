@@ -66,7 +66,8 @@ def everywhere(value: Any, path: tuple = ()) -> list[tuple]:
 
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 10**30), st.floats(), st.text(max_size=4),
-    st.lists(st.integers(0, 3), max_size=3), st.just({}), st.just([[0.0]]), st.just("Tanh"), st.just([1, 10**9]),
+    st.lists(st.integers(0, 3), max_size=3), st.builds(dict), st.builds(lambda: [[0.0]]), st.just("Tanh"),
+    st.builds(lambda: [1, 10**9]),
 )  # fmt: skip
 
 

@@ -51,3 +51,9 @@ SILENCE_RELATIVE = 1e-7
 
 FAST_TANH = 2e-3
 """How far the players' approximation lies from tanh."""
+
+ANALYTIC_DB = 0.01
+"""A second of a tone holds no whole number of its periods: mean squares are off by a thousandth."""
+
+F32_ROUNDING = 1e-6
+"""A few float32 operations."""

@@ -36,7 +36,7 @@ def recognises(document: dict) -> bool:
 
 
 def read(document: dict) -> Network:
-    """The network of a SimpleRNN file; with `bias_fl` false the state_dict says whether the cell has biases."""
+    """The network of a SimpleRNN file; with `bias_fl` false the state_dict says which biases there are."""
     metadata.of(document)
     data = checks.record(_ModelData, checks.require(document, "model_data"), "model_data")
     state = checks.require(document, "state_dict")
@@ -46,6 +46,7 @@ def read(document: dict) -> Network:
         hidden_size=data.hidden_size,
         num_layers=data.num_layers,
         bias_vectors=2 if data.bias_fl or "rec.bias_ih_l0" in state else 0,
+        head_bias=data.bias_fl or "lin.bias" in state,
         skip=bool(data.skip),
     )
     checks.exactly(state, (key for key, _, _ in tensors(config)), "state_dict")

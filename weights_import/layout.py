@@ -36,7 +36,8 @@ def lstm_layer(config: LSTMConfig, layer: int) -> Shapes:
 
 def lstm_head(config: LSTMConfig) -> Shapes:
     """The dense output of an LSTM."""
-    return {("head_weight",): (1, config.hidden_size), ("head_bias",): (1,)}
+    bias: Shapes = {("head_bias",): (1,)} if config.head_bias else {}
+    return {("head_weight",): (1, config.hidden_size), **bias}
 
 
 def arrays(config: Config) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:

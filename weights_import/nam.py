@@ -140,7 +140,7 @@ def _check_version(version: Any) -> None:
 def _refuse_newer_schema(described: Any, parent: str) -> None:
     """Name the key that makes a file a newer one, before the keys that it lacks for that reason."""
     layers = described.get("layers") if isinstance(described, dict) else None
-    parts = [(parent, described, _WaveNet)]
+    parts: list[tuple[str, Any, type[Record]]] = [(parent, described, _WaveNet)]
     parts += [
         (f"{parent}.layers.{i}", x, _LayerArray) for i, x in enumerate(layers if isinstance(layers, list) else ())
     ]

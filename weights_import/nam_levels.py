@@ -38,10 +38,9 @@ def corrected(metadata: dict, teacher: Network, student: Network) -> dict[str, f
     stored = {key: metadata[key] for key in Levels._fields if type(metadata.get(key)) in (int, float)}
     if not stored:
         return {}
-    package = find_spec("nam")
-    folders = package.submodule_search_locations if package else None
-    if folders:
-        measured = measure(student, _nam_signal(Path(folders[0])))._asdict()
+    own = _nam_signal()
+    if own is not None:
+        measured = measure(student, own)._asdict()
         return {key: measured[key] for key in stored}
     signal = pink_noise(student.sample_rate)
     before, after = measure(teacher, signal)._asdict(), measure(student, signal)._asdict()
@@ -72,8 +71,13 @@ def pink_noise(rate_hz: int) -> Float[np.ndarray, "t"]:
     return _NAM_RMS * signal / np.sqrt(np.mean(signal**2))
 
 
-def _nam_signal(package: Path) -> Float[np.ndarray, "t"]:
-    import soundfile  # only here: the rest of the package reads no audio
+def _nam_signal() -> Float[np.ndarray, "t"] | None:
+    """The signal in the neural-amp-modeler package, which is found and not imported: that would take PyTorch."""
+    package = find_spec("nam")  # any folder of that name answers, so the file decides
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder) / "models" / "_resources" / "loudness_input.wav"
+        if file.is_file():
+            import soundfile  # only here: the rest of the package reads no audio
 
-    signal, _ = soundfile.read(package / "models" / "_resources" / "loudness_input.wav")
-    return signal
+            return soundfile.read(file)[0]
+    return None

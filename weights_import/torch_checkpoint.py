@@ -132,8 +132,9 @@ def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, int]:
     """Config and sample rate of the network that the names show."""
     if any(key.startswith("rec.") for key in tensors):
         hyper = _hyper_parameters(document)
-        config = _lstm_config(tensors, "rec.", {"skip": _flag(hyper.get("skip", 1)), "stored_initial_state": False})
-        return config, guitarml.SAMPLE_RATE
+        skip, head_bias = _flag(hyper.get("skip", 1)), "lin.bias" in tensors
+        rest = {"skip": skip, "head_bias": head_bias, "stored_initial_state": False}
+        return _lstm_config(tensors, "rec.", rest), guitarml.SAMPLE_RATE
     state = _state(document)
     has_rate, rate = (float(state[key]) if _is_number(state.get(key)) else 0.0 for key in _RATE)
     rate_hz = checks.sample_rate(rate if has_rate else nam.SAMPLE_RATE)

@@ -32,8 +32,9 @@ class LSTM(nn.Module):
             reached.append(end)
         head = _uniform(self.config.hidden_size)
         weight = self.param("head_weight", head, (1, self.config.hidden_size))
-        bias = self.param("head_bias", head, (1,))
-        y = jnp.einsum("tbh,h->bt", signal, weight[0], precision=jax.lax.Precision.HIGHEST) + bias
+        y = jnp.einsum("tbh,h->bt", signal, weight[0], precision=jax.lax.Precision.HIGHEST)
+        if self.config.head_bias:
+            y = y + self.param("head_bias", head, (1,))
         return (y + x if self.config.skip else y), tuple(reached)
 
     def _cell(self, layer: int, inputs: int) -> dict[str, Array]:

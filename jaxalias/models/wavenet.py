@@ -89,7 +89,7 @@ class DilatedConv(nn.Module):
     dilation: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows t"]:
+    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows s"]:
         initialise = _uniform(x.shape[0] * self.kernel_size)
         weight = self.param("weight", initialise, (self.rows, x.shape[0], self.kernel_size))
         bias = self.param("bias", initialise, (self.rows,))
