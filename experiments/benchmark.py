@@ -70,17 +70,14 @@ def main() -> None:
         for precision, name in itertools.product(args.precision, args.stage):
             rows.append(measure(name, precision, args.repeats, memory=not args.no_memory))
             step(name)
-    environment = command_line.environment() | {"torch": getattr(torch, "__version__", None), "threads": cores()}
     for precision in args.precision:
         title = f"{precision}, {cores()} threads a side: median (min-max) of a run, ratio PyTorch / ours, peak memory"
         command_line.print_table(table([row for row in rows if row["precision"] == precision]), title)
-    record: dict[str, Any] = {"stages": rows, "environment": environment}
+    versions = {"torch": getattr(torch, "__version__", None), "threads": cores()}
+    record: dict[str, Any] = {"stages": rows, "environment": command_line.environment() | versions}
     if not args.no_memory:
         record["imports_bytes"] = memory_in_fresh_process("neither", args.stage[0], args.precision[0])
-        print(
-            "Memory: peak of the resident set of a fresh process that runs the stage once, nothing subtracted; "
-            f"the imports of both sides are {record['imports_bytes'] / 2**20:.0f} MiB of it."
-        )
+        print(f"MiB: of a fresh process that runs the stage once; {record['imports_bytes'] >> 20} of it are imports")
     if args.json:
         command_line.write_json(args.json, record)
         print(f"wrote {args.json}")
@@ -140,8 +137,8 @@ def time_once(work: Work) -> float:
 
 def memory_in_fresh_process(side: str, stage: str, precision: str) -> int:
     """Peak bytes of a Python process that does one run of a stage."""
-    command = [sys.executable, "-m", "experiments.benchmark", "--memory-of", side]
-    command += ["--stage", stage, "--precision", precision]
+    options = ["--memory-of", side, "--stage", stage, "--precision", precision]
+    command = [sys.executable, "-m", "experiments.benchmark", *options]
     done = subprocess.run(command, cwd=command_line.REPOSITORY, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
@@ -164,18 +161,16 @@ def cores() -> int:
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Rows of text, a dash where there is nothing."""
 
-    def milliseconds(side: dict[str, Any] | None) -> str:
-        return "-" if side is None else "{} ({}-{})".format(*(_digits(side[k], 1e3) for k in _TIMES))
-
     def digits(side: dict[str, Any] | None, key: str, scale: float = 1.0) -> str:
-        return "-" if side is None else _digits(side[key], scale)
+        value = scale * side[key] if side and side[key] is not None else None
+        return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
     text = [["stage", "ours, ms", "PyTorch, ms", "ratio", "updates/s", "audio s/s", "ours, MiB", "PyTorch, MiB"]]
     for row in rows:
-        ours, peer = row["ours"], row["peer"]
-        rates = [digits(ours, "updates_per_s"), digits(ours, "audio_s_per_s")]
-        memory = [digits(side, "peak_bytes", 2**-20) for side in (ours, peer)]
-        text.append([row["stage"], milliseconds(ours), milliseconds(peer), digits(row, "ratio"), *rates, *memory])
+        sides = ours, _ = row["ours"], row["peer"]
+        times = ["{} ({}-{})".format(*(digits(side, key, 1e3) for key in _TIMES)) if side else "-" for side in sides]
+        rates = [digits(row, "ratio"), digits(ours, "updates_per_s"), digits(ours, "audio_s_per_s")]
+        text.append([row["stage"], *times, *rates, *(digits(side, "peak_bytes", 2**-20) for side in sides)])
     return text
 
 
@@ -184,24 +179,22 @@ def nmr_work(side: str, precision: str, *, samples: int, gradient: bool) -> Work
     x, y = _signals(40, samples, precision)
     if side == "peer":
         return peers.nmr_work(x, y, SAMPLE_RATE, gradient)
-    reference = jnp.asarray(y)
 
-    def mean(x: jax.Array) -> jax.Array:
-        return jnp.mean(nmr.nmr(x, reference, SAMPLE_RATE))
+    def mean(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.mean(nmr.nmr(x, y, SAMPLE_RATE))
 
-    return partial(jax.jit(jax.grad(mean) if gradient else mean), jnp.asarray(x))
+    return partial(jax.jit(jax.grad(mean) if gradient else mean), jnp.asarray(x), jnp.asarray(y))
 
 
 def resynthesis_work(side: str, precision: str) -> Work:
     """Targets of 40 tones of one second, from the output of the teacher on."""
-    f0_hz, amplitude, phase_rad = _tones(40)
+    tones = _tones(40)
     y, _ = _signals(40, ANALYSED, precision)  # any signal: the work depends on f0 alone
     if side == "peer":
-        return partial(peers.bandlimit, torch.tensor(y), f0_hz, SAMPLE_RATE)
-    increment = sines.tones(f0_hz, amplitude, phase_rad, sample_rate=SAMPLE_RATE, dtype=precision).increment
+        return partial(peers.bandlimit, torch.tensor(y), tones[0], SAMPLE_RATE)
+    increment = sines.tones(*tones, sample_rate=SAMPLE_RATE, dtype=precision).increment
     number = harmonics.highest_number(float(dsp.midi_to_hz(MIDI[0])), SAMPLE_RATE)
-    bandlimit = jax.jit(lambda y, increment: harmonics.bandlimit(y, increment, number))
-    return partial(bandlimit, jnp.asarray(y), increment)
+    return partial(jax.jit(harmonics.bandlimit, static_argnums=2), jnp.asarray(y), increment, number)
 
 
 def model_work(side: str, precision: str, *, network: Network, samples: int, gradient: bool) -> Work:
@@ -265,10 +258,6 @@ def _tones(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     f0_hz = 440 * 2 ** ((random.uniform(*MIDI, count) - 69) / 12)
     return f0_hz, random.uniform(0, 1, count), random.uniform(0, 2 * np.pi, count)
-
-
-def _digits(value: float | None, scale: float = 1.0) -> str:
-    return "-" if value is None else f"{value * scale:.3g}" if value * scale < 1000 else f"{value * scale:.0f}"
 
 
 def _stages() -> dict[str, Stage]:

@@ -103,7 +103,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar with the time remaining; plain lines where stderr is no terminal. Yields `step(text)`."""
     console = Console(stderr=True)
     if quiet:

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 import weights_import
-from experiments import command_line
+from experiments import command_line, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, reporting, sines, teacher, training
+from jaxalias import evaluation, models, reporting, training
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
 from weights_import import ModelFile
 
 DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
-PICTURE_TONE_HZ, PICTURE_LEVEL_DB = 2394.3, -6.0
 
 
 def main() -> None:
@@ -44,7 +41,8 @@ def main() -> None:
         raise SystemExit(130)
 
     student = export(source, config, progress, output)
-    record = validate(source, student, args, run_dir, args.quiet)
+    candidates = candidates_of(source, student)
+    record = validate(candidates, source.sample_rate, args.quiet)
     record |= {
         "updates": config.updates,
         "seconds": training_seconds,
@@ -55,10 +53,10 @@ def main() -> None:
         "environment": command_line.environment(),
         "history": progress.history,
     }
-    written = [output, *write_report(record, source, student, run_dir)]
-    if args.json:
-        command_line.write_json(args.json, record)
-        written.append(args.json)
+    written = [output, *report.write(run_dir, record, candidates)]
+    for path in filter(None, (run_dir / "result.json", args.json)):
+        command_line.write_json(path, record)
+        written.append(path)
     command_line.print_table(reporting.table_rows(record), f"{args.model.name}, {config.updates} updates")
     print("\n".join(f"wrote {path}" for path in written))
 
@@ -154,38 +152,19 @@ def export(source: ModelFile, config: FineTuneConfig, progress: training.Progres
         return weights_import.load(output)
 
 
-def validate(source: ModelFile, student: ModelFile, args: Any, run_dir: Path, quiet: bool) -> dict[str, Any]:
-    """Table columns that need no audio, for teacher and student on the full sine set."""
-    sine_set = evaluation.PIANO
-    candidates = [
+def candidates_of(source: ModelFile, student: ModelFile) -> list[evaluation.Candidate]:
+    """Teacher and student, as they are measured."""
+    return [
         evaluation.Candidate(str(file.path), role, evaluation.player(models.build(file.config), file.params))
         for file, role in ((source, "teacher"), (student, "student"))
     ]
-    steps = len(candidates) * len(sine_set.levels_db)
+
+
+def validate(candidates: list[evaluation.Candidate], sample_rate: int, quiet: bool) -> dict[str, Any]:
+    """The columns of the table that need no audio, on the full sine set."""
+    steps = len(candidates) * len(evaluation.PIANO.levels_db)
     with command_line.progress("measuring", steps, quiet=quiet) as step:
-        return evaluation.evaluate(candidates, source.sample_rate, sine_set, on_step=step)
-
-
-def write_report(record: dict[str, Any], source: ModelFile, student: ModelFile, run_dir: Path) -> list[Path]:
-    """Table, record and pictures into the run folder."""
-    tone = sines.tones(
-        np.array([PICTURE_TONE_HZ]),
-        10 ** (PICTURE_LEVEL_DB / 20),
-        0.0,
-        sample_rate=source.sample_rate,
-        dtype=jnp.float32,
-    )
-    spans = {"settling": round(0.2 * source.sample_rate), "analysed": source.sample_rate}
-    outputs = {}
-    for label, file in (("teacher", source), ("student", student)):
-        params = models.cast(file.params, jnp.float32)
-        outputs[label] = np.asarray(teacher.settled(models.build(file.config), params, tone, **spans))[0]
-    table, data, spectrum, nmr = (run_dir / n for n in ("table.md", "result.json", "spectrum.png", "nmr.png"))
-    table.write_text(reporting.markdown_table(reporting.table_rows(record)))
-    command_line.write_json(data, record)
-    reporting.spectrum_picture(outputs, PICTURE_TONE_HZ, source.sample_rate, spectrum)
-    reporting.nmr_picture(record, nmr)
-    return [table, data, spectrum, nmr]
+        return evaluation.evaluate(candidates, sample_rate, on_step=step)
 
 
 def refuse_unwritable(output: Path, model: Path) -> None:

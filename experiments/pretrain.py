@@ -31,16 +31,19 @@ def main() -> None:
 
     config = LSTMConfig(hidden_size=args.hidden_size)
     params, error = train(config, args.updates, args.seed, args.quiet)
-    write_guitarml(
-        args.output, config, params, f"ESR {10 * np.log10(error):.1f} dB on new signal of its virtual device"
-    )
-    print(f"ESR {10 * np.log10(error):.1f} dB on new signal\nwrote {args.output}")
+    quality = f"ESR {10 * np.log10(error):.1f} dB on new signal of its virtual device"
+    write_guitarml(args.output, config, params, quality)
+    print(f"{quality}\nwrote {args.output}")
     if args.json:
         command_line.write_json(args.json, {"esr_db": 10 * np.log10(error), "output": str(args.output)})
 
 
 def train(config: LSTMConfig, updates: int, seed: int, quiet: bool) -> tuple[models.Params, float]:
-    """ESR of the pre-emphasised signals + DC, Adam with cosine decay, TBPTT: (parameters, ESR as a ratio on a signal not trained on)."""
+    """ESR of the pre-emphasised signals + DC, Adam with cosine decay, TBPTT.
+
+    Returns:
+        The parameters, and the ESR (a ratio, no pre-emphasis) on a signal not trained on.
+    """
     model = models.build(config)
     x, y = (_segments(signal) for signal in _pair(SIGNAL_S, seed))
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(5e-3, updates)))

@@ -89,7 +89,7 @@ def native_length(source: Source, file: ModelFile) -> int:
 
 
 def render(
-    source: Source, file: ModelFile, factor: int, precision: str, on_block: Callable[[], None]
+    source: Source, file: ModelFile, factor: int, precision: str, on_block: Callable[[str], None]
 ) -> Iterator[audio_files.Signal]:
     """The model's answer to the whole source, as long as it and in time with it, at the source's rate."""
     late, length = oversampling.latency(factor), native_length(source, file)
@@ -106,7 +106,7 @@ def play(
     factor: int,
     precision: str,
     blocks: Iterator[audio_files.Signal],
-    on_block: Callable[[], None],
+    on_block: Callable[[str], None],
 ) -> Iterator[audio_files.Signal]:
     """Run the model block after block, its state carried; the last block is filled up to the size of the others.
 
@@ -126,7 +126,7 @@ def play(
                 f"{file.path}: the model's output must be finite, is not within {size} samples of {done}"
             )
         done += len(block)
-        on_block()
+        on_block("")
         yield played
 
 

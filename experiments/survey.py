@@ -12,7 +12,7 @@ import weights_import
 from experiments import command_line
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models
-from jaxalias.reporting import AUDIBLE_DB
+from jaxalias.nmr import AUDIBLE_DB
 
 QUICK = evaluation.SineSet(levels_db=(-18.0,))
 COLUMNS = ("rank", "path", "format", "sample_rate", "parameters", "NMR-S", "ESR-S", "worst_NMR-S", "worst_f0_hz",

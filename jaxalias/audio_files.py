@@ -99,7 +99,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[Source]:
     with file:
         if file.frames == 0:
             raise AudioFileError(f"{path}: must hold at least 1 sample, got 0")
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if file.channels > 1:
             warnings = (f"{path}: has {file.channels} channels; only the first is used",)
         yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, UInt32
+from jaxtyping import Array, Bool, Complex, Float, UInt32
 
 from jaxalias import phase
 from jaxalias.dsp import chebyshev_window
@@ -38,7 +38,7 @@ def highest_number(lowest_f0_hz: float, sample_rate: float) -> int:
     return max(1, math.floor(sample_rate / (2 * lowest_f0_hz)))
 
 
-def below_nyquist(increment: phase.Turns, number: int) -> Float[Array, "b k"]:
+def below_nyquist(increment: phase.Turns, number: int) -> Bool[Array, "b k"]:
     """True where harmonic k + 1 of the tone lies strictly below half the sample rate."""
     whole, fraction = _multiples(increment, jnp.arange(1, number + 1))
     return (whole == 0) & (fraction.high < np.uint32(1 << 31))

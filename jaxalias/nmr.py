@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxalias import dsp
 
+AUDIBLE_DB = -10.0  # above this aliasing is taken to be audible (section 2.6)
 FRAME = 2048
 HOP = 1024
 BANDS = 109

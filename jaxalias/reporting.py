@@ -1,69 +1,83 @@
-"""Records to a table and pictures [disk]."""
+"""Records of an evaluation to tables, as rows of text, header first."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from jaxalias.dsp import chebyshev_window
 from jaxalias.evaluation import METRICS
 
-AUDIBLE_DB = -10.0  # NMR above which aliasing is taken to be audible (section 2.6)
-_COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
+Rows = list[list[str]]
+AUDIO_METRICS = ("ESR", "MRSL")
 
 
-def table_rows(record: dict[str, Any]) -> list[list[str]]:
-    """Header and one row a model of an evaluation record: headline metrics in dB, a dash where undefined."""
-    rows = [["model", "role", *(f"{name} (dB)" for name in METRICS)]]
+def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
+    """One row a model: dB on the sine set and, where music was played, on music. A dash where undefined.
+
+    Args:
+        record: of `evaluation.evaluate`, its models with or without "audio".
+        average: which figure, "metrics" (the headline), "metrics_all" or "metrics_db" (see INTERFACE.md); the
+            last two concern the sine set alone.
+    """
+    heard = average == "metrics" and any(model.get("audio") for model in record["models"])
+    music = AUDIO_METRICS if heard else ()
+    rows = [["model", "role", *(f"{name} (dB)" for name in METRICS), *(f"audio {name} (dB)" for name in music)]]
     for model in record["models"]:
-        values = (model["metrics"][name] for name in METRICS)
-        rows.append([Path(model["path"]).name, model["role"], *("-" if v is None else f"{v:.1f}" for v in values)])
+        audio = model.get("audio") or {}
+        values = [model[average].get(name) for name in METRICS] + [audio.get(name) for name in music]
+        rows.append([*_who(model), *map(_number, values)])
+    return rows
+
+
+def level_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and level of the sine set: the dB of the mean over that level's tones."""
+    rows = [["model", "role", "level (dB)", *(f"{name} (dB)" for name in METRICS)]]
+    for model in record["models"]:
+        for index, level_db in enumerate(record["sine_set"]["levels_db"]):
+            values = (model["per_level"][name][index] for name in METRICS)
+            rows.append([*_who(model), f"{level_db:g}", *map(_number, values)])
+    return rows
+
+
+def clip_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and piece of music; only the header where there was none."""
+    rows = [["model", "role", "clip", "against", *(f"{name} (dB)" for name in AUDIO_METRICS)]]
+    for model in record["models"]:
+        for clip in (model.get("audio") or {}).get("clips", []):
+            values = (clip[name] for name in AUDIO_METRICS)
+            rows.append([*_who(model), clip["name"], clip["reference"], *map(_number, values)])
+    return rows
+
+
+def alias_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and set of tones of `evaluation.alias_to_signal`; only the header where that was not run."""
+    bands = {"full": "all (dB)", "below_20_khz": "below 20 kHz (dB)", "below_16_khz": "below 16 kHz (dB)"}
+    rows = [["model", "role", "tones (Hz)", "level (dB)", *bands.values()]]
+    for model in record["models"]:
+        for tone in model.get("alias_to_signal", []):
+            f0_hz = " + ".join(f"{f0:.0f}" for f0 in tone["f0_hz"])
+            rows.append([*_who(model), f0_hz, f"{tone['level_db']:g}", *(_number(tone[band]) for band in bands)])
     return rows
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """A GitHub table from header and rows."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]) + "\n"
 
 
-def spectrum_picture(
-    outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: int, path: Path, highest_hz: float | None = None
-) -> None:
-    """Spectra of settled answers to one sine (t,), their harmonics marked; what lies between them is aliasing."""
-    figure = Figure(figsize=(9, 2.6 * len(outputs)), layout="tight")
-    axes = figure.subplots(len(outputs), 1, sharex=True, sharey=True, squeeze=False)
-    for (label, y), axis, colour in zip(outputs.items(), axes[:, 0], _COLOURS, strict=False):
-        window = chebyshev_window(len(y))
-        magnitude = 2 * np.abs(np.fft.rfft(np.asarray(y, np.float64) * window)) / window.sum()
-        frequency = np.fft.rfftfreq(len(y), 1 / sample_rate)
-        level = 20 * np.log10(np.maximum(magnitude, 1e-12))
-        axis.plot(frequency / 1000, level, lw=0.7, color=colour, label=label)
-        multiples = np.arange(1, int(sample_rate / 2 / f0_hz) + 1) * f0_hz
-        at = np.round(multiples * len(y) / sample_rate).astype(int)
-        axis.plot(multiples / 1000, level[at], "k.", ms=5, label="harmonics")
-        axis.set(ylabel="level (dB)", ylim=(-140, 5), xlim=(0, (highest_hz or sample_rate / 2) / 1000))
-        axis.legend(loc="upper right", fontsize=8)
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_title(f"sine of {f0_hz:g} Hz")
-    axes[-1, 0].set_xlabel("frequency (kHz)")
-    figure.savefig(path, dpi=110)
+def csv_table(rows: Sequence[Sequence[str]]) -> str:
+    """Comma-separated values, quoted where they must be."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
-def nmr_picture(record: dict[str, Any], path: Path, level_db: float = -6.0) -> None:
-    """NMR-S of every model against f0 at one level, with the threshold of audibility."""
-    figure = Figure(figsize=(9, 4), layout="tight")
-    axis = figure.subplots()
-    for model, colour in zip(record["models"], _COLOURS, strict=False):
-        tones = model["per_tone"]
-        at = [i for i, level in enumerate(tones["level_db"]) if level == level_db]
-        values = [np.nan if tones["NMR-S"][i] is None else tones["NMR-S"][i] for i in at]
-        label = f"{model['role']}: {Path(model['path']).name}"
-        axis.semilogx([tones["f0_hz"][i] for i in at], values, "o-", ms=3, lw=1, color=colour, label=label)
-    axis.axhline(AUDIBLE_DB, color="k", ls="--", lw=1, label=f"audible above {AUDIBLE_DB:g} dB")
-    axis.set(xlabel="f0 (Hz)", ylabel="NMR-S (dB)", title=f"aliasing of sines at {level_db:g} dB")
-    axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+def _who(model: dict[str, Any]) -> list[str]:
+    factor = model.get("oversample", 1)
+    return [Path(model["path"]).name, model["role"] + (f" {factor}x" if factor > 1 else "")]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

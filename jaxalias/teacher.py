@@ -38,8 +38,8 @@ def refuse_unusable(y: Float[Array, "b t"], increment: phase.Turns, sample_rate:
     Raises:
         ValueError: an output is not finite, or is silent; names the frequency of the first such tone.
     """
-    peak = np.asarray(jnp.max(jnp.abs(y - jnp.mean(y, axis=1, keepdims=True)), axis=1))
-    for bad, what in ((~np.isfinite(peak), "not finite"), (peak == 0, "silent")):
+    swing = np.asarray(jnp.max(y, axis=1) - jnp.min(y, axis=1))  # 0 for a constant, exactly
+    for bad, what in ((~np.isfinite(swing), "not finite"), (swing == 0, "silent")):
         if bad.any():
             f0_hz = phase.to_ratio(increment)[np.argmax(bad)] * sample_rate
             raise ValueError(f"the model's output is {what} for a sine of {f0_hz:.1f} Hz; it cannot be used")

@@ -52,7 +52,7 @@ class Progress(NamedTuple):
 
 
 class DivergedError(ArithmeticError):
-    """The loss of an update was not finite. The last checkpoint is good."""
+    """A loss or the parameters after an update were not finite. The last checkpoint is good."""
 
 
 class Run(NamedTuple):
@@ -88,7 +88,7 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
             f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
             f"it must be at least 2048 and at most {analysed}, the analysed part of a tone"
         )
-    lowest = float(midi_to_hz(config.sines.midi_low))
+    lowest = float(midi_to_hz(min(config.sines.midi_low, _VALIDATION_MIDI[0])))
     target = partial(
         teacher.alias_free, model, settling=settling, analysed=analysed,
         number=harmonics.highest_number(lowest, sample_rate),
@@ -170,7 +170,7 @@ def advance(
         on_checkpoint: called every `checkpoint_every` updates and at the end or stop, never after a non-finite loss.
 
     Raises:
-        DivergedError: a loss was not finite; names the update.
+        DivergedError: a loss or a parameter was not finite; names the update.
     """
     config = run.config
     key = jax.random.key(config.seed)
@@ -207,12 +207,19 @@ def advance(
                 best, best_loss = jax.tree.map(jnp.copy, state.average), validation["validation_loss"]
         if done % config.checkpoint_every == 0:
             settle()
-            on_checkpoint(Progress(done, state, best, best_loss, history))
+            on_checkpoint(_finite(Progress(done, state, best, best_loss, history)))
     settle()
-    end = Progress(done, state, best, best_loss, history)
+    end = _finite(Progress(done, state, best, best_loss, history))
     if done % config.checkpoint_every:
         on_checkpoint(end)
     return end
+
+
+def _finite(progress: Progress) -> Progress:
+    """The same progress; a loss can be finite and what its gradient made of the parameters not."""
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(progress.state.params)):
+        raise DivergedError(f"the parameters after update {progress.updates_done} are not finite")
+    return progress
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:

@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 CHECKED = (
     "phase", "dsp", "models", "sines", "harmonics", "teacher", "nmr", "losses", "metrics", "training", "oversampling",
-    "evaluation",
+    "evaluation", "audio_files",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

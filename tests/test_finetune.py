@@ -10,37 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import lstm
 
 import weights_import
 from experiments import command_line, finetune
 
 COMMAND = [sys.executable, "-m", "experiments.finetune"]
+ALIASING = 200.0  # input gain at which the small model aliases audibly
 SHORT = ["--updates", "130", "--batch-size", "2"]
-
-
-def guitarml(path: Path, hidden: int = 4, gain: float = 200.0) -> Path:
-    """A small random LSTM, loud enough to distort."""
-    random = np.random.default_rng(3)
-    shapes = {
-        "rec.weight_ih_l0": (4 * hidden, 1), "rec.weight_hh_l0": (4 * hidden, hidden), "rec.bias_ih_l0": (4 * hidden,),
-        "rec.bias_hh_l0": (4 * hidden,), "lin.weight": (1, hidden), "lin.bias": (1,),
-    }  # fmt: skip
-    weights = {name: random.uniform(-0.5, 0.5, shape) for name, shape in shapes.items()}
-    weights["rec.weight_ih_l0"] *= gain
-    model_data = {
-        "model": "SimpleRNN", "input_size": 1, "skip": 1, "output_size": 1, "unit_type": "LSTM", "num_layers": 1,
-        "hidden_size": hidden, "bias_fl": True,
-    }  # fmt: skip
-    state = {name: np.float32(array).astype(float).tolist() for name, array in weights.items()}
-    path.write_text(json.dumps({"model_data": model_data, "state_dict": state}))
-    return path
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One whole run: (folder, model, result)."""
     folder = tmp_path_factory.mktemp("finished")
-    model = guitarml(folder / "amp.json")
+    model = lstm(folder / "amp.json", ALIASING)
     arguments = ["--model", model, "--run-dir", folder / "run", "--output", folder / "student.json"]
     subprocess.run([*COMMAND, *arguments, *SHORT, "--json", folder / "result.json"], check=True, timeout=300)
     return folder, model, json.loads((folder / "result.json").read_text())
@@ -58,7 +42,7 @@ def test_result_has_what_the_interface_promises(finished):
     assert teacher["metrics"]["HESR-T"] is None
     assert "HESR-T" in teacher["notes"]
     assert len(student["per_tone"]["NMR-S"]) == len(student["per_tone"]["f0_hz"]) == 264
-    for name in ("table.md", "result.json", "spectrum.png", "nmr.png"):
+    for name in ("table.md", "result.json", "spectrum.png", "nmr.png", "index.html"):
         assert (folder / "run" / name).stat().st_size > 100
 
 
@@ -112,7 +96,7 @@ def run_command(monkeypatch, *arguments: object) -> int:
 
 
 def broken(path: Path, change) -> Path:
-    document = json.loads(guitarml(path).read_text())
+    document = json.loads(lstm(path).read_text())
     change(document)
     path.write_text(json.dumps(document))
     return path
@@ -156,7 +140,7 @@ def test_bad_model_is_one_line_and_exit_2(name, tmp_path, monkeypatch, capsys):
     ],
 )
 def test_bad_argument_is_one_line_and_exit_2(arguments, words, tmp_path, monkeypatch, capsys):
-    model = guitarml(tmp_path / "amp.json")
+    model = lstm(tmp_path / "amp.json")
     before = model.read_bytes()
     filled = [a.format(model=model, folder=tmp_path) for a in arguments]
     defaults = ["--model", model, "--run-dir", tmp_path / "run"]

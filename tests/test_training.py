@@ -31,6 +31,7 @@ CONFIG = FineTuneConfig(
     batch_size=4,
     frame_s=FRAME / RATE,
     sines=SineConfig(settling_s=0.01, analysed_s=3 * FRAME / RATE),
+    loss=configs.LossConfig(nmr=configs.NMRConfig(weight=0.1, reduction="soft_hinge")),  # no single tone dominates
     optimiser=OptimiserConfig(learning_rate=0.01, schedule="cosine", clip_norm=1.0, ema_decay=0.5),
     validate_every=4,
     checkpoint_every=4,
@@ -81,14 +82,18 @@ def test_a_run_keeps_its_best_and_a_record_of_every_update(prepared: Prepared, u
     assert unbroken.best_loss == min(begin.best_loss, *validated.values())
 
 
-def test_a_student_that_is_off_comes_back_to_the_teacher(prepared: Prepared) -> None:
-    begin = training.begin(prepared.run)
-    moved = begin.state.params | {"head_bias": begin.state.params["head_bias"] + 0.2}
-    state = begin.state._replace(params=moved, average=jax.tree.map(jnp.copy, moved))
-    lost = float(prepared.run.validate(moved)["loss"])
-    found = training.advance(prepared.run, begin._replace(state=state, best_loss=np.inf))
-    assert found.best_loss < 0.8 * lost
-    assert prepared.run.validate(found.best)["loss"] == found.best_loss
+def test_loss_falls_on_a_batch_that_is_heard_again(prepared: Prepared) -> None:
+    run = prepared.run
+    batch, state, losses = run.draw(jax.random.key(0)), run.start(), []
+    state = state._replace(params=state.params | {"head_bias": state.params["head_bias"] + 0.2})
+    for _ in range(3):
+        state = run.lead_in(state, batch)
+        for frame in range(run.frames):
+            state, terms = run.update(state, batch, frame)
+            losses.append(float(terms["loss"]))
+    first, second, third = np.split(np.array(losses), 3)
+    assert (third < second).all()
+    assert (second < first).all()
 
 
 def test_everything_is_traced_once_whatever_the_batch(prepared: Prepared, unbroken: training.Progress) -> None:
@@ -153,7 +158,6 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_update(prepared: P
     assert saved == [4]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG in training.advance: only the loss is checked, not what the update made")
 def test_no_checkpoint_holds_parameters_that_are_no_numbers(prepared: Prepared) -> None:
     def check(progress: training.Progress) -> None:
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(progress.state.params)), progress.updates_done
@@ -174,7 +178,6 @@ def test_average_is_an_exponential_moving_one(prepared: Prepared) -> None:
         np.testing.assert_allclose(ours, wanted, rtol=tolerances.F32_ROUNDING, atol=tolerances.F32_ROUNDING)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG in training.prepare: validation targets get midi_low's number of harmonics")
 def test_validation_does_not_depend_on_the_training_range() -> None:
     """Validation hears 33 Hz also where training starts at 2637 Hz: its target needs all of its harmonics."""
 
