@@ -1,5 +1,6 @@
 """Measure models on sines and music: Table 1 of the paper for any models, with pictures and a page to listen to."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,8 @@ def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: i
     """Clips at the models' rate; warnings of the reader go to stderr."""
     with input_errors():
         sounds = [command_line.read_audio(path, sample_rate) for path in audio]
-        played = [command_line.read_audio(path, sample_rate) for path in recordings] or [None] * len(sounds)
-    return [Clip(path.stem, x, y) for path, x, y in zip(audio, sounds, played, strict=True)]
+        played = [command_line.read_audio(path, sample_rate) for path in recordings]
+    return [Clip(path.stem, x, y) for path, x, y in itertools.zip_longest(audio, sounds, played)]
 
 
 def at_rates(file: ModelFile, role: str, factors: Sequence[int], precision: str) -> list[Candidate]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
 from jaxalias.dsp import lowpass_taps
+from jaxalias.models.wavenet import receptive_field
 from jaxalias.nmr import critical_bands
 
 Tones = tuple[np.ndarray, np.ndarray, np.ndarray]  # f0 in Hz, amplitude, phase in radians
@@ -84,7 +85,7 @@ class WaveNet(nn.Module):
         super().__init__()
         self.arrays = nn.ModuleList(LayerArray(array) for array in config.layer_arrays)
         self.head_scale = config.head_scale
-        self.context = sum(array.context for array in self.arrays)
+        self.context = receptive_field(config) - 1
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         heard = torch.cat([x.new_zeros(len(x), self.context) if past is None else past, x], dim=1)

@@ -54,8 +54,8 @@ def train(config: LSTMConfig, updates: int, seed: int, quiet: bool) -> tuple[mod
 
         def loss(params: models.Params) -> tuple:
             estimate, after = model.apply(params, inputs, memory)
-            filtered = (dsp.filter_same(signal, PRE_EMPHASIS) for signal in (estimate, targets))
-            esr = losses.esr(*filtered, "ratio_of_sums")
+            heard, wanted = (dsp.filter_same(signal, PRE_EMPHASIS) for signal in (estimate, targets))
+            esr = losses.esr(heard, wanted, "ratio_of_sums")
             return esr + losses.dc(estimate, targets), (esr, after)
 
         (_, (esr, after)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
