@@ -153,7 +153,7 @@ def print_table(rows: list[list[str]], title: str) -> None:
     """Header and rows on stdout."""
     table = Table(title=title)
     for index, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if index < 2 else "right")
+        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
     for row in rows[1:]:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -58,7 +58,7 @@ def _clip(
     name: str, x: np.ndarray, recording: np.ndarray | None, renders: dict[str, np.ndarray], sample_rate: int
 ) -> page.Clip:
     reference = {} if recording is None else {"recording": recording[: len(x)]}
-    return page.Clip(name, sample_rate, {"input": x, **reference, **renders})
+    return page.Clip(name, sample_rate, {**renders, **reference, "input": x})
 
 
 def _tone(sample_rate: int) -> np.ndarray:

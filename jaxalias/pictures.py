@@ -163,21 +163,23 @@ def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = Non
     at_db = max(record["sine_set"]["levels_db"]) if level_db is None else level_db
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
-    names = labels(record)
+    names, below = labels(record), []
     for (label, style), model in zip(styles(names).items(), record["models"], strict=True):
         tones = model["per_tone"]
         at = [i for i, level in enumerate(tones["level_db"]) if level == at_db]
         for name, axis in zip(("NMR-S", "HESR-T"), axes, strict=True):
             values = [np.nan if tones[name][i] is None else tones[name][i] for i in at]
-            if not np.isnan(values).all():
+            if np.nanmax([_FLOOR_DB, *values]) > _FLOOR_DB:
                 axis.semilogx([tones["f0_hz"][i] for i in at], values, **style.line(label, 3))
+            elif not np.isnan(values).all():
+                below.append(f"{name} of {label}")
     axes[0].axhline(AUDIBLE_DB, color=_INK, lw=1.2, ls=(0, (6, 3)))
     beside = axes[0].get_yaxis_transform()
     axes[0].text(1.01, AUDIBLE_DB, f"audible\nabove\n{AUDIBLE_DB:g} dB", transform=beside, va="center", fontsize=9)
     axes[0].set_title(f"Sines at {at_db:g} dB", fontsize=12)
     axes[0].set_ylabel("aliasing, NMR-S (dB)")
     axes[1].set_ylabel("harmonic error, HESR-T (dB)")
-    axes[1].set_xlabel("f0 (Hz)")
+    axes[1].set_xlabel("f0 (Hz)" + (f"\nnot shown, below {_FLOOR_DB:g} dB: " + ", ".join(below) if below else ""))
     axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[1].xaxis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:g}"))
     axes[1].xaxis.set_minor_formatter(NullFormatter())
