@@ -160,7 +160,7 @@ class FineTuneConfig(Record):
     sines: SineConfig = SineConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    validate_every: PositiveInt = Field(200, description="updates between validations")
+    validate_every: PositiveInt = Field(50, description="updates between validations")
     checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
 
 
