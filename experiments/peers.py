@@ -264,6 +264,6 @@ def model_work(config: LSTMConfig | WaveNetConfig, x: np.ndarray, gradient: bool
     """A call that runs a fresh model on a frame, or differentiates its power by the parameters."""
     model, signal = build(config, x.dtype.name), torch.tensor(x)
     parameters = list(model.parameters())
-    if gradient:
-        return lambda: torch.autograd.grad((model(signal)[0] ** 2).mean(), parameters)
+    if gradient:  # the residual output of a WaveNet's last layer goes nowhere
+        return lambda: torch.autograd.grad((model(signal)[0] ** 2).mean(), parameters, allow_unused=True)
     return torch.no_grad()(lambda: model(signal))

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 from jaxalias import harmonics, phase, sines
 from jaxalias.models import Model, Params
 
+_SILENCE = 1e-6  # peak to peak, -126 dB of full scale: below it is what rounding leaves of a constant
+
 
 def render(model: Model, params: Params, x: Float[Array, "b t"]) -> Float[Array, "b t"]:
     """The model's output from its initial state on. No gradient flows into the parameters."""
@@ -38,8 +40,8 @@ def refuse_unusable(y: Float[Array, "b t"], increment: phase.Turns, sample_rate:
     Raises:
         ValueError: an output is not finite, or is silent; names the frequency of the first such tone.
     """
-    swing = np.asarray(jnp.max(y, axis=1) - jnp.min(y, axis=1))  # 0 for a constant, exactly
-    for bad, what in ((~np.isfinite(swing), "not finite"), (swing == 0, "silent")):
+    swing = np.asarray(jnp.max(y, axis=1) - jnp.min(y, axis=1))
+    for bad, what in ((~np.isfinite(swing), "not finite"), (swing < _SILENCE, "silent")):
         if bad.any():
             f0_hz = phase.to_ratio(increment)[np.argmax(bad)] * sample_rate
             raise ValueError(f"the model's output is {what} for a sine of {f0_hz:.1f} Hz; it cannot be used")
