@@ -188,10 +188,11 @@ def test_receptive_field_is_exact(name: str) -> None:
     reach, past = model.receptive_field, model.initial_state(p, 1)
     assert reach == {"chain": 1 + 2 * 3 + 3, "gated": 1 + 3 * 3}[name]
     assert past.shape == (1, reach - 1)
-    bright = jnp.asarray(np.abs(RNG.normal(size=(1, reach + 4))))
-    slope = jax.grad(lambda x: model.apply(p, x, past)[0][0, -1])(bright)[0]
-    assert not slope[:4].any()
-    assert slope[4] != 0
+    draws = [(parameters(WAVENETS[name]), jnp.asarray(RNG.normal(size=(1, reach + 4)))) for _ in range(10)]
+    slope_of = jax.jit(jax.grad(lambda x, p: model.apply(p, x, past)[0][0, -1]))
+    slopes = np.concatenate([slope_of(x, p) for p, x in draws])
+    assert not slopes[:, :4].any()
+    assert slopes[:, 4].any()  # in one draw or another: a ReLU may be off
 
 
 @each_kind
