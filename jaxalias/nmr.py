@@ -70,7 +70,7 @@ def nmr(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate
 def masking_threshold(reference: Float[Array, "b t"], sample_rate: float) -> Float[Array, "b n z"]:
     """Energy in each frame and band under which noise is masked by `reference` (eq. 16)."""
     tables = _tables(float(sample_rate))
-    excitation = _magnitudes(reference, tables) ** 2 @ _as(tables.grouping, reference)
+    excitation = _into_bands(_magnitudes(reference, tables) ** 2, tables)
     pitch_pattern = jnp.maximum(excitation, _FLOOR) + _as(tables.internal_noise, reference)
     return _spread(pitch_pattern, tables) / _as(tables.spread_of_one * tables.mask_offset, reference)
 
@@ -95,7 +95,17 @@ def _magnitudes(x: Float[Array, "b t"], tables: Tables) -> Float[Array, "b n f"]
 
 
 def _noise_pattern(signal: Array, reference: Array, tables: Tables) -> Float[Array, "b n z"]:
-    return jnp.maximum((signal - reference) ** 2 @ _as(tables.grouping, signal), _FLOOR)
+    return jnp.maximum(_into_bands((signal - reference) ** 2, tables), _FLOOR)
+
+
+def _into_bands(power: Float[Array, "b n f"], tables: Tables) -> Float[Array, "b n z"]:
+    """Sum the bins of each band, a quarter of the bands at a time and only the bins that they overlap."""
+    sums = []
+    for columns in np.array_split(tables.grouping, 4, axis=1):
+        used = np.flatnonzero(columns.any(axis=1))
+        first, end = (used[0], used[-1] + 1) if used.size else (0, 1)
+        sums.append(_dot(power[..., first:end], columns[first:end]))
+    return jnp.concatenate(sums, axis=-1)
 
 
 def _spread(energy: Float[Array, "... z"], tables: Tables) -> Float[Array, "... z"]:
@@ -108,12 +118,14 @@ def _spread(energy: Float[Array, "... z"], tables: Tables) -> Float[Array, "... 
     band = np.arange(bands)
     lower = 10 ** (-2.7 * step)
     lower_sum = (1 - lower ** (band + 1)) / (1 - lower)
-    upper = 10 ** _as(-tables.slope_db * step / 10, energy) * energy ** (0.2 * step)
-    upper_sum = (1 - upper ** (bands - band).astype(energy.dtype)) / (1 - upper)
-    source = (energy / (_as(lower_sum, energy) + upper_sum - 1)) ** _POWER
+    log_energy = jnp.log(energy)  # powers as exponentials of one logarithm: XLA's pow is slow
+    log_upper = _as(-tables.slope_db * step / 10 * np.log(10), energy) + 0.2 * step * log_energy
+    upper_sum = jnp.expm1(_as(bands - band, energy) * log_upper) / jnp.expm1(log_upper)
+    source = jnp.exp(_POWER * (log_energy - jnp.log(_as(lower_sum, energy) + upper_sum - 1)))
     distance = np.maximum(band[:, None] - band[None, :], 0)  # [from, to], downwards
-    downwards = source @ _as(np.where(distance > 0, lower ** (_POWER * distance), 0), energy)
-    return (_sum_upwards(source, upper**_POWER) + downwards) ** (1 / _POWER)
+    downwards = _dot(source, np.where(distance > 0, lower ** (_POWER * distance), 0))
+    total = _sum_upwards(source, jnp.exp(_POWER * log_upper)) + downwards
+    return total * total * jnp.sqrt(total)  # the power 1 / 0.4
 
 
 def _sum_upwards(source: Float[Array, "... z"], ratio: Float[Array, "... z"]) -> Float[Array, "... z"]:
@@ -160,6 +172,10 @@ def _level(sample_rate: float) -> float:
     offset = min(bins - np.floor(bins), np.ceil(bins) - bins) / FRAME * (FRAME - 1)
     peak = np.sinc(offset) / (1 - offset**2)
     return 10 ** (_FULL_SCALE_DB_SPL / 20) / (peak / 4 * (FRAME - 1))
+
+
+def _dot(x: Float[Array, "... n"], matrix: np.ndarray) -> Float[Array, "... m"]:
+    return jnp.dot(x, _as(matrix, x), precision=jax.lax.Precision.HIGHEST)
 
 
 def _as(constant: np.ndarray, like: Any) -> Array:
