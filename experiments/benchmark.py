@@ -256,7 +256,7 @@ def _signals(batch: int, samples: int, precision: str) -> tuple[np.ndarray, np.n
 def _tones(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f0 in Hz, amplitude and phase in radians, distributed as in training, seeded."""
     random = np.random.default_rng(0)
-    f0_hz = 440 * 2 ** ((random.uniform(*MIDI, count) - 69) / 12)
+    f0_hz = dsp.midi_to_hz(random.uniform(*MIDI, count))
     return f0_hz, random.uniform(0, 1, count), random.uniform(0, 2 * np.pi, count)
 
 

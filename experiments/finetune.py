@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+import jaxalias
 import weights_import
 from experiments import command_line, report
 from experiments.command_line import BadInputError, input_errors
@@ -140,14 +141,13 @@ def export(source: ModelFile, config: FineTuneConfig, progress: training.Progres
     """Write the best student in the format of the source and read it back."""
     note = {
         "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
-        "program": f"jaxalias {command_line.environment()['versions']['jaxalias']}",
+        "program": f"jaxalias {jaxalias.__version__}",
         "source": source.path.name,
         "preset": config.preset,
         "updates": config.updates,
         "seed": config.seed,
     }
     with input_errors():
-        output.parent.mkdir(parents=True, exist_ok=True)
         weights_import.save(output, weights_import.fine_tuned(source, jax.device_get(progress.best), note))
         return weights_import.load(output)
 

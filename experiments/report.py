@@ -9,6 +9,7 @@ import numpy as np
 import scipy.signal
 
 from jaxalias import page, pictures, reporting
+from jaxalias.dsp import db_to_amplitude
 from jaxalias.evaluation import ANALYSED_S, SETTLING_S, Candidate, Clip
 
 TONE_HZ, TONE_DB = 2394.3, -6.0
@@ -63,10 +64,10 @@ def _clip(
 
 def _tone(sample_rate: int) -> np.ndarray:
     time = np.arange(round((SETTLING_S + ANALYSED_S) * sample_rate)) / sample_rate
-    return 10 ** (TONE_DB / 20) * np.sin(2 * np.pi * TONE_HZ * time)
+    return db_to_amplitude(TONE_DB) * np.sin(2 * np.pi * TONE_HZ * time)
 
 
 def _sweep(sample_rate: int) -> np.ndarray:
     time = np.arange(round(SWEEP_S * sample_rate)) / sample_rate
     low, high = SWEEP_HZ
-    return 10 ** (SWEEP_DB / 20) * scipy.signal.chirp(time, low, SWEEP_S, high, method="logarithmic", phi=-90)
+    return db_to_amplitude(SWEEP_DB) * scipy.signal.chirp(time, low, SWEEP_S, high, method="logarithmic", phi=-90)

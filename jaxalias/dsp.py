@@ -8,22 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.signal
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 
-def db_to_amplitude(level_db: ArrayLike) -> Any:
-    """10^(dB / 20)."""
-    return 10 ** (jnp.asarray(level_db) / 20)
+def db_to_amplitude(level_db: Any) -> Any:
+    """10^(dB / 20), of a number or an array, on the host or the device."""
+    return 10 ** (level_db / 20)
 
 
-def power_to_db(power: Float[Array, "..."]) -> Float[Array, "..."]:
-    """10 log10 of a power ratio."""
+def power_to_db(power: Any) -> Any:
+    """10 log10 of a power ratio, a number or an array."""
     return 10 * jnp.log10(power)
 
 
-def midi_to_hz(midi: ArrayLike) -> Any:
-    """Equal temperament, A4 = MIDI 69 = 440 Hz (eq. 5)."""
-    return 440 * 2 ** ((jnp.asarray(midi) - 69) / 12)
+def midi_to_hz(midi: Any) -> Any:
+    """Equal temperament, A4 = MIDI 69 = 440 Hz (eq. 5), of a number or an array, on the host or the device."""
+    return 440 * 2 ** ((midi - 69) / 12)
 
 
 def require_precision(dtype: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxalias import harmonics, metrics, models, sines
-from jaxalias.dsp import require_precision
+from jaxalias.dsp import db_to_amplitude, midi_to_hz, require_precision
 from jaxalias.models import Model, Params
 from jaxalias.oversampling import Play
 from jaxalias.teacher import refuse_unusable
@@ -51,7 +51,7 @@ class SineSet(NamedTuple):
 
     def f0_hz(self) -> np.ndarray:
         """Frequencies, ascending, in float64."""
-        return np.asarray(440 * 2 ** ((np.arange(self.midi[0], self.midi[1] + 1) - 69) / 12))
+        return np.asarray(midi_to_hz(np.arange(self.midi[0], self.midi[1] + 1)))
 
 
 PIANO = SineSet()
@@ -123,7 +123,7 @@ def evaluate_audio(
         the mean over clips, "clips": [{"name", "reference", "delay", "polarity", "ESR", "MRSL"}]}.
     """
     rows: list[list[dict[str, Any]]] = [[] for _ in candidates]
-    sums = np.zeros((len(candidates), 2))
+    sums = np.zeros((len(candidates), 3))  # error, power, distance
     for clip in clips:
         reference, how = None, {"reference": "teacher", "delay": 0, "polarity": 1}
         for index, candidate in enumerate(candidates):
@@ -135,19 +135,17 @@ def evaluate_audio(
                     how = {"reference": "recording", "delay": delay, "polarity": polarity}
             length = min(len(y), len(reference))
             error, power = np.sum((y - reference)[:length] ** 2), np.sum(reference[:length] ** 2)
-            sums[index] += error, power
             distance = metrics.mrsl(y[:length], reference[:length], sample_rate)
+            sums[index] += error, power, distance
             rows[index].append({"name": clip.name, **how, "ESR": _db(error / power), "MRSL": _db(distance**2)})
             on_step(f"{candidate.path}: {clip.name}")
     return [
         {
             "ESR": _db(error / power),
-            "MRSL": _db(
-                np.mean([10 ** (row["MRSL"] / 20) if row["MRSL"] is not None else 0.0 for row in clip_rows]) ** 2
-            ),
+            "MRSL": _db((distance / len(clips)) ** 2),
             "clips": clip_rows,
         }
-        for (error, power), clip_rows in zip(sums, rows, strict=True)
+        for (error, power, distance), clip_rows in zip(sums, rows, strict=True)
     ]
 
 
@@ -163,7 +161,7 @@ def alias_to_signal(candidate: Candidate, sample_rate: int, level_db: float = -1
     for base_hz, multiples in _ALIAS_TONES:
         spacing = round(base_hz * length / sample_rate)
         tones = [np.sin(2 * np.pi * (spacing * m * time % length) / length) for m in multiples]
-        y = candidate.play(jnp.asarray(10 ** (level_db / 20) * sum(tones))[None])[0, -length:]
+        y = candidate.play(jnp.asarray(db_to_amplitude(level_db) * sum(tones))[None])[0, -length:]
         row: dict[str, Any] = {"f0_hz": [spacing * m * sample_rate / length for m in multiples], "level_db": level_db}
         for name, highest_hz in (("full", None), ("below_20_khz", 20_000.0), ("below_16_khz", 16_000.0)):
             row[name] = _db(metrics.alias_to_signal(np.asarray(y), spacing, sample_rate, highest_hz))
@@ -192,7 +190,7 @@ def _measure_level(
     candidates: Sequence[Candidate], f0_hz: np.ndarray, level_db: float, sample_rate: int
 ) -> Iterator[dict[str, np.ndarray]]:
     settling, analysed = round(SETTLING_S * sample_rate), round(ANALYSED_S * sample_rate)
-    amplitude = 10 ** (level_db / 20)
+    amplitude = db_to_amplitude(level_db)
     tones = sines.tones(f0_hz, amplitude, 0.0, sample_rate=sample_rate, dtype=jnp.float64)
     x = sines.render(tones, settling + analysed)
     number = harmonics.highest_number(float(f0_hz.min()), sample_rate)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxalias import harmonics, losses, models, sines, teacher
 from jaxalias.config import FineTuneConfig, OptimiserConfig
-from jaxalias.dsp import midi_to_hz
+from jaxalias.dsp import db_to_amplitude, midi_to_hz
 from jaxalias.models import Model, Params, State
 
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, 24)  # off the semitone grid of the evaluation
@@ -232,8 +232,8 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
 
 
 def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
-    levels = 10 ** (np.resize(_VALIDATION_LEVELS_DB, _VALIDATION_MIDI.size) / 20)
-    f0 = np.asarray(midi_to_hz(_VALIDATION_MIDI), np.float64)
+    levels = db_to_amplitude(np.resize(_VALIDATION_LEVELS_DB, _VALIDATION_MIDI.size))
+    f0 = midi_to_hz(_VALIDATION_MIDI)
     return sines.tones(f0, levels, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
 
 
