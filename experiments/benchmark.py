@@ -225,17 +225,17 @@ def training_work(side: str, precision: str, *, network: Network, whole: bool) -
     changes = {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
     run = training.prepare(*_model(network, precision), SAMPLE_RATE, preset.model_copy(update=changes))
     key = jax.random.key(0)
-    batch = run.draw(key)
-    state = run.lead_in(run.start(), batch)
+    drawn = run.draw(key)
+    state = run.lead_in(run.start(), drawn)
 
     def work() -> Any:
-        nonlocal key, batch, state
+        nonlocal key, drawn, state
         if whole:
             key, now = jax.random.split(key)
-            batch = run.draw(now)
-            state = run.lead_in(state, batch)
-        for frame in range(run.frames if whole else 1):
-            state, terms = run.update(state, batch, frame)
+            drawn = run.draw(now)
+            state = run.lead_in(state, drawn)
+        for number in range(run.updates_per_draw if whole else 1):
+            state, terms = run.update(state, drawn, number)
         return terms
 
     return work

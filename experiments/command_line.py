@@ -75,7 +75,7 @@ def run(main: Callable[[], None]) -> None:
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
     try:
         main()
-    except BadInputError as error:
+    except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

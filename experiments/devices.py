@@ -29,6 +29,10 @@ def clipper(x: np.ndarray, sample_rate: int) -> np.ndarray:
     return scipy.signal.resample_poly(signal, 1, OVERSAMPLING)
 
 
+DEVICES = {"clipper": clipper}
+"""Virtual devices by name: functions of (x, sample_rate)."""
+
+
 def training_signal(seconds: float, sample_rate: int, seed: int) -> np.ndarray:
     """Plucked strings, sweeps and noise bursts in turn, half a second each, at random levels (t,)."""
     random = np.random.default_rng(seed)

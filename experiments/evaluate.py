@@ -1,15 +1,14 @@
 """Measure models on sines and music: Table 1 of the paper for any models, with pictures and a page to listen to."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import weights_import
-from experiments import command_line, report
+from experiments import command_line, devices, measuring, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, oversampling, reporting
-from jaxalias.evaluation import Candidate, Clip
+from jaxalias import evaluation, models, oversampling
+from jaxalias.evaluation import Candidate
 from weights_import import ModelFile
 
 
@@ -18,27 +17,25 @@ def main() -> None:
     args = parse_arguments()
     files = load_models(args.teacher, args.student)
     sample_rate = files[0].sample_rate
-    clips = load_clips(args.audio, args.recording, sample_rate)
+    clips = measuring.load_clips(args.audio, args.recording, sample_rate)
     candidates = [
         candidate
         for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
         for candidate in at_rates(file, role, args.oversample, args.precision)
     ]
-    sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
-    record = measure(candidates, sample_rate, sine_set, clips, args.quiet)
-    record["environment"] = command_line.environment()
-
-    written = []
     if args.report:
         with input_errors("--report"):
             args.report.mkdir(parents=True, exist_ok=True)
-            written += report.write(args.report, record, candidates, clips)
+    sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
+    record, performances = measuring.measure(
+        candidates, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet
+    )
+
+    written = report.write(args.report, record, candidates, performances) if args.report else []
     if args.json:
         command_line.write_json(args.json, record)
         written.append(args.json)
-    command_line.print_table(reporting.table_rows(record), "mean over levels of the dB of each level's mean")
-    for line in [*remarks(record), *(f"wrote {path}" for path in written)]:
-        print(line)
+    measuring.print_result(record, "mean over levels of the dB of each level's mean", written)
 
 
 def parse_arguments() -> Any:
@@ -71,6 +68,7 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="what the device made of each --audio, in order; default: the teacher is the reference",
     )
+    add("--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R")
     add("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
     add(
         "--midi",
@@ -111,14 +109,6 @@ def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
     return files
 
 
-def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: int) -> list[Clip]:
-    """Clips at the models' rate; warnings of the reader go to stderr."""
-    with input_errors():
-        sounds = [command_line.read_audio(path, sample_rate) for path in audio]
-        played = [command_line.read_audio(path, sample_rate) for path in recordings]
-    return [Clip(path.stem, x, y) for path, x, y in itertools.zip_longest(audio, sounds, played)]
-
-
 def at_rates(file: ModelFile, role: str, factors: Sequence[int], precision: str) -> list[Candidate]:
     """A model as it is, and at each multiple of its rate."""
     play = evaluation.player(models.build(file.config), file.params, precision)
@@ -126,32 +116,6 @@ def at_rates(file: ModelFile, role: str, factors: Sequence[int], precision: str)
         Candidate(str(file.path), role, oversampling.oversample(play, factor), factor)
         for factor in sorted({1, *factors})
     ]
-
-
-def measure(
-    candidates: Sequence[Candidate],
-    sample_rate: int,
-    sine_set: evaluation.SineSet,
-    clips: Sequence[Clip],
-    quiet: bool,
-) -> dict[str, Any]:
-    """The record of INTERFACE.md."""
-    steps = len(candidates) * (len(sine_set.levels_db) + len(clips))
-    with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
-        record = evaluation.evaluate(candidates, sample_rate, sine_set, on_step=step)
-        for model, candidate in zip(record["models"], candidates, strict=True):
-            model["alias_to_signal"] = evaluation.alias_to_signal(candidate, sample_rate)
-        if clips:
-            heard = evaluation.evaluate_audio(candidates, clips, sample_rate, on_step=step)
-            for model, audio in zip(record["models"], heard, strict=True):
-                model["audio"] = audio
-    return record
-
-
-def remarks(record: dict[str, Any]) -> list[str]:
-    """What stands behind a dash or was left out, once each."""
-    notes = {f"{name}: {why}" for model in record["models"] for name, why in model.get("notes", {}).items()}
-    return sorted(notes)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import jax
 
 import jaxalias
 import weights_import
-from experiments import command_line, report
+from experiments import command_line, measuring, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, reporting, training
+from jaxalias import evaluation, models, training
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
@@ -30,6 +30,7 @@ def main() -> None:
     run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
     output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"
     refuse_unwritable(output, args.model)
+    clips = measuring.load_clips(args.audio, (), source.sample_rate)
 
     started = time.monotonic()
     progress, updates_here = fine_tune(source, config, run_dir, args.quiet)
@@ -43,7 +44,7 @@ def main() -> None:
 
     student = export(source, config, progress, output)
     candidates = candidates_of(source, student)
-    record = validate(candidates, source.sample_rate, args.quiet)
+    record, performances = measuring.measure(candidates, source.sample_rate, clips, quiet=args.quiet)
     record |= {
         "updates": config.updates,
         "seconds": training_seconds,
@@ -51,15 +52,13 @@ def main() -> None:
         "output": str(output),
         "preset": config.preset,
         "config": config.model_dump(mode="json"),
-        "environment": command_line.environment(),
         "history": progress.history,
     }
-    written = [output, *report.write(run_dir, record, candidates)]
+    written = [output, *report.write(run_dir, record, candidates, performances)]
     for path in filter(None, (run_dir / "result.json", args.json)):
         command_line.write_json(path, record)
         written.append(path)
-    command_line.print_table(reporting.table_rows(record), f"{args.model.name}, {config.updates} updates")
-    print("\n".join(f"wrote {path}" for path in written))
+    measuring.print_result(record, f"{args.model.name}, {config.updates} updates", written)
 
 
 def parse_arguments() -> Any:
@@ -90,6 +89,14 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
     parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="music to play through teacher and student, WAV or FLAC: ESR and MRSL in the table, players in the report",
+    )
     return parser.parse_args()
 
 
@@ -114,12 +121,12 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
     fresh = training.begin(run)
     progress = checkpoints.restore(fresh) or fresh
     before = progress.updates_done
-    if before and not quiet:
-        print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr)
     with (
         command_line.stop_on_interrupt() as should_stop,
         command_line.progress("update", config.updates, before, quiet=quiet) as step,
     ):
+        if before and not quiet:
+            print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr, flush=True)
         try:
             progress = training.advance(
                 run,
@@ -158,13 +165,6 @@ def candidates_of(source: ModelFile, student: ModelFile) -> list[evaluation.Cand
         evaluation.Candidate(str(file.path), role, evaluation.player(models.build(file.config), file.params))
         for file, role in ((source, "teacher"), (student, "student"))
     ]
-
-
-def validate(candidates: list[evaluation.Candidate], sample_rate: int, quiet: bool) -> dict[str, Any]:
-    """The columns of the table that need no audio, on the full sine set."""
-    steps = len(candidates) * len(evaluation.PIANO.levels_db)
-    with command_line.progress("measuring", steps, quiet=quiet) as step:
-        return evaluation.evaluate(candidates, sample_rate, on_step=step)
 
 
 def refuse_unwritable(output: Path, model: Path) -> None:

@@ -10,7 +10,8 @@ import scipy.signal
 
 from jaxalias import page, pictures, reporting
 from jaxalias.dsp import db_to_amplitude
-from jaxalias.evaluation import ANALYSED_S, SETTLING_S, Candidate, Clip
+from jaxalias.evaluation import ANALYSED_S, SETTLING_S, Candidate
+from jaxalias.music import Performance
 
 TONE_HZ, TONE_DB = 2394.3, -6.0
 SWEEP_HZ, SWEEP_S, SWEEP_DB = (20.0, 10_000.0), 5.0, -6.0
@@ -18,15 +19,15 @@ LISTEN_S = 15.0  # of each clip on the page: all renders of all clips travel in 
 
 
 def write(
-    folder: Path, record: dict[str, Any], candidates: Sequence[Candidate], clips: Sequence[Clip] = ()
+    folder: Path, record: dict[str, Any], candidates: Sequence[Candidate], performances: Sequence[Performance] = ()
 ) -> list[Path]:
-    """Write everything into a folder that exists; returns the paths."""
+    """Write everything into a folder that exists; returns the paths (OSError: it takes no files)."""
     sample_rate, labels = record["sample_rate"], pictures.labels(record)
     players = dict(zip(labels, candidates, strict=True))
-    rows = reporting.table_rows(record)
     markdown, table, html = (folder / name for name in ("table.md", "table.csv", "index.html"))
-    markdown.write_text(reporting.markdown_table(rows))
-    table.write_text(reporting.csv_table(rows))
+    sections = (f"{caption}\n\n{reporting.markdown_table(rows)}" for caption, rows in reporting.tables(record).items())
+    markdown.write_text("\n".join([*sections, *(f"{line}\n" for line in reporting.remarks(record))]))
+    table.write_text(reporting.csv_table(reporting.table_rows(record)))
 
     spectrum, harmonic, nmr, sweeps = (folder / f"{n}.png" for n in ("spectrum", "harmonics", "nmr", "sweep"))
     tone = _tone(sample_rate)
@@ -38,7 +39,8 @@ def write(
     swept = {label: _play(player, sweep) for label, player in players.items()}
     pictures.spectrogram_picture(swept, sample_rate, sweeps)
 
-    heard = [_clip("sweep", sweep, None, swept, sample_rate), *(_renders(c, players, sample_rate) for c in clips)]
+    heard = [page.Clip("sweep", sample_rate, {**swept, "input": sweep})]
+    heard += [_excerpt(performance, labels, sample_rate) for performance in performances]
     page.write_page(
         html, "Aliasing of " + Path(candidates[0].path).name, record, (spectrum, harmonic, nmr, sweeps), heard
     )
@@ -49,17 +51,13 @@ def _play(candidate: Candidate, x: np.ndarray) -> np.ndarray:
     return np.asarray(candidate.play(jnp.asarray(x)[None])[0])
 
 
-def _renders(clip: Clip, players: dict[str, Candidate], sample_rate: int) -> page.Clip:
-    x = clip.x[: round(LISTEN_S * sample_rate)]
-    renders = {label: _play(player, x) for label, player in players.items()}
-    return _clip(clip.name, x, clip.recording, renders, sample_rate)
-
-
-def _clip(
-    name: str, x: np.ndarray, recording: np.ndarray | None, renders: dict[str, np.ndarray], sample_rate: int
-) -> page.Clip:
-    reference = {} if recording is None else {"recording": recording[: len(x)]}
-    return page.Clip(name, sample_rate, {**renders, **reference, "input": x})
+def _excerpt(performance: Performance, labels: Sequence[str], sample_rate: int) -> page.Clip:
+    renders = dict(zip(labels, performance.renders, strict=True))
+    if performance.clip.recording is not None:
+        renders["recording"] = performance.reference
+    renders["input"] = performance.clip.x
+    length = round(LISTEN_S * sample_rate)
+    return page.Clip(performance.clip.name, sample_rate, {label: y[:length] for label, y in renders.items()})
 
 
 def _tone(sample_rate: int) -> np.ndarray:

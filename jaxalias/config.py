@@ -153,7 +153,8 @@ class FineTuneConfig(Record):
 
     preset: str
     updates: NonNegativeInt
-    batch_size: PositiveInt
+    batch_size: PositiveInt = Field(description="tones in one update")
+    batches_per_draw: PositiveInt = Field(1, description="batches of tones rendered together and taken in turn")
     frame_s: PositiveFloat = Field(description="length of the frame of one update, of each tone's analysed part")
     precision: Literal["float32", "float64"] = "float32"
     seed: NonNegativeInt = 0

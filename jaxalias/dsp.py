@@ -16,9 +16,9 @@ def db_to_amplitude(level_db: Any) -> Any:
     return 10 ** (level_db / 20)
 
 
-def power_to_db(power: Any) -> Any:
-    """10 log10 of a power ratio, a number or an array."""
-    return 10 * jnp.log10(power)
+def power_to_db(ratio: float) -> float | None:
+    """10 log10 of a power ratio; None for zero, a perfect match, so that no -Infinity comes into a record."""
+    return float(10 * np.log10(ratio)) if ratio > 0 else None
 
 
 def midi_to_hz(midi: Any) -> Any:

@@ -39,18 +39,19 @@ def against_self(
     return {"ESR-S": esr(y, bandlimited), "NMR-S": nmr.nmr(y, bandlimited, sample_rate)}
 
 
-def against_teacher(
+def against_other(
     y: Float[Array, "b t"],
     own: Harmonics,
-    teacher: Harmonics,
-    teacher_bandlimited: Float[Array, "b t"],
+    other: Harmonics,
+    other_bandlimited: Float[Array, "b t"],
+    suffix: str,
     sample_rate: float,
 ) -> dict[str, Float[Array, "b"]]:
-    """ESR-T, NMR-T and HESR-T: what was lost or changed with the aliasing."""
+    """ESR, NMR and HESR, aliasing and changes of tone alike, against the teacher (suffix "T") or the device ("R")."""
     return {
-        "ESR-T": esr(y, teacher_bandlimited),
-        "NMR-T": nmr.nmr(y, teacher_bandlimited, sample_rate),
-        "HESR-T": hesr(own, teacher),
+        f"ESR-{suffix}": esr(y, other_bandlimited),
+        f"NMR-{suffix}": nmr.nmr(y, other_bandlimited, sample_rate),
+        f"HESR-{suffix}": hesr(own, other),
     }
 
 

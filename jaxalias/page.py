@@ -51,19 +51,12 @@ def write_page(
     """
     levels = ", ".join(f"{level:g}" for level in record["sine_set"]["levels_db"])
     low, high = record["sine_set"]["midi"]
-    headline = "Decibels, less is better: mean over the levels of the dB of each level's mean"
-    sections = {
-        "Each level of the sine set": reporting.level_rows(record),
-        "dB of the mean over all tones": reporting.table_rows(record, "metrics_all"),
-        "Mean of the dB of all tones": reporting.table_rows(record, "metrics_db"),
-        "Aliases against signal, single tones": reporting.alias_rows(record),
-        "Pieces of music": reporting.clip_rows(record),
-    }
+    headline, *details = (table(rows, caption) for caption, rows in reporting.tables(record).items())
     page = Template(files("jaxalias").joinpath("page_template.html").read_text("utf-8")).substitute(
         title=html.escape(title),
         subtitle=f"{record['sample_rate']} Hz. Sine set: MIDI {low} to {high}, every semitone, peaks at {levels} dB.",
-        headline=table(reporting.table_rows(record), headline) + _notes(record),
-        details="".join(table(rows, caption) for caption, rows in sections.items() if len(rows) > 1),
+        headline=headline + _notes(record),
+        details="".join(details),
         listening=_listening(clips),
         pictures="<h2>Pictures</h2>" + "".join(map(_figure, pictures)) if pictures else "",
         footer=_footer(record),
@@ -159,8 +152,7 @@ def _figure(picture: Path) -> str:
 
 
 def _notes(record: dict[str, Any]) -> str:
-    notes = {f"{name}: {why}" for model in record["models"] for name, why in model.get("notes", {}).items()}
-    return "".join(f'<p class="dim">{html.escape(note)}</p>\n' for note in sorted(notes))
+    return "".join(f'<p class="dim">{html.escape(note)}</p>\n' for note in reporting.remarks(record))
 
 
 def _footer(record: dict[str, Any]) -> str:

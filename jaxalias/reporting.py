@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxalias.evaluation import METRICS
+from jaxalias import music
 
 Rows = list[list[str]]
-AUDIO_METRICS = ("ESR", "MRSL")
 
 
 def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
@@ -21,31 +20,33 @@ def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
             last two concern the sine set alone.
     """
     heard = average == "metrics" and any(model.get("audio") for model in record["models"])
-    music = AUDIO_METRICS if heard else ()
-    rows = [["model", "role", *(f"{name} (dB)" for name in METRICS), *(f"audio {name} (dB)" for name in music)]]
+    audio_metrics = music.METRICS if heard else ()
+    names, audio_names = _columns(record), [f"audio {name}" for name in audio_metrics]
+    rows = [["model", "role", *(f"{name} (dB)" for name in (*names, *audio_names))]]
     for model in record["models"]:
         audio = model.get("audio") or {}
-        values = [model[average].get(name) for name in METRICS] + [audio.get(name) for name in music]
+        values = [model[average].get(name) for name in names] + [audio.get(name) for name in audio_metrics]
         rows.append([*_who(model), *map(_number, values)])
     return rows
 
 
 def level_rows(record: dict[str, Any]) -> Rows:
     """One row a model and level of the sine set: the dB of the mean over that level's tones."""
-    rows = [["model", "role", "level (dB)", *(f"{name} (dB)" for name in METRICS)]]
+    names = _columns(record)
+    rows = [["model", "role", "level (dB)", *(f"{name} (dB)" for name in names)]]
     for model in record["models"]:
         for index, level_db in enumerate(record["sine_set"]["levels_db"]):
-            values = (model["per_level"][name][index] for name in METRICS)
+            values = (model["per_level"][name][index] for name in names)
             rows.append([*_who(model), f"{level_db:g}", *map(_number, values)])
     return rows
 
 
 def clip_rows(record: dict[str, Any]) -> Rows:
     """One row a model and piece of music; only the header where there was none."""
-    rows = [["model", "role", "clip", "against", *(f"{name} (dB)" for name in AUDIO_METRICS)]]
+    rows = [["model", "role", "clip", "against", *(f"{name} (dB)" for name in music.METRICS)]]
     for model in record["models"]:
         for clip in (model.get("audio") or {}).get("clips", []):
-            values = (clip[name] for name in AUDIO_METRICS)
+            values = (clip[name] for name in music.METRICS)
             rows.append([*_who(model), clip["name"], clip["reference"], *map(_number, values)])
     return rows
 
@@ -61,6 +62,24 @@ def alias_rows(record: dict[str, Any]) -> Rows:
     return rows
 
 
+def tables(record: dict[str, Any]) -> dict[str, Rows]:
+    """All tables that have rows, by caption, the headline first."""
+    found = {
+        "Decibels, less is better: mean over the levels of the dB of each level's mean": table_rows(record),
+        "Each level of the sine set": level_rows(record),
+        "dB of the mean over all tones": table_rows(record, "metrics_all"),
+        "Mean of the dB of all tones": table_rows(record, "metrics_db"),
+        "Aliases against signal, single tones": alias_rows(record),
+        "Pieces of music": clip_rows(record),
+    }
+    return {caption: rows for caption, rows in found.items() if len(rows) > 1}
+
+
+def remarks(record: dict[str, Any]) -> list[str]:
+    """What stands behind a dash or was left out, once each."""
+    return sorted({f"{name}: {why}" for model in record["models"] for name, why in model.get("notes", {}).items()})
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """A GitHub table from header and rows."""
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
@@ -72,6 +91,11 @@ def csv_table(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _columns(record: dict[str, Any]) -> list[str]:
+    """The metrics that were measured: -R only where there was a device."""
+    return list(record["models"][0]["metrics"])
 
 
 def _who(model: dict[str, Any]) -> list[str]:

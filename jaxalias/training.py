@@ -1,8 +1,9 @@
 """One optimiser update, then the loop (section 2.5).
 
-A batch of tones is rendered once and cut into frames; each update takes one frame of every tone. The
-model's state is carried from frame to frame and the gradient is cut there (truncated back-propagation
-through time). For a model whose state is its past input that cut loses nothing.
+Tones are rendered once and cut into frames; each update takes one frame of a batch of them. Batches drawn
+together take turns, so that updates in a row hear different tones. The model's state is carried from frame
+to frame and the gradient is cut there (truncated back-propagation through time). For a model whose state is
+its past input that cut loses nothing.
 """
 
 from collections.abc import Callable
@@ -17,19 +18,19 @@ from jaxtyping import Array, Float, Key
 
 from jaxalias import harmonics, losses, models, sines, teacher
 from jaxalias.config import FineTuneConfig, OptimiserConfig
-from jaxalias.dsp import db_to_amplitude, midi_to_hz
+from jaxalias.dsp import midi_to_hz
 from jaxalias.models import Model, Params, State
 
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, 24)  # off the semitone grid of the evaluation
-_VALIDATION_LEVELS_DB = (-6.0, -18.0, -36.0)  # in turn over the tones
+_VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(24)) % 1  # even over 0 ... 1, as in training, whatever the pitch
 
 
-class Batch(NamedTuple):
+class Frames(NamedTuple):
     """Tones cut into frames: what a model hears first, what it hears in each frame, what it should answer."""
 
-    lead_in: Float[Array, "b settling"]
-    inputs: Float[Array, "frame b t"]
-    targets: Float[Array, "frame b t"]
+    lead_in: Float[Array, "tone settling"]
+    inputs: Float[Array, "frame tone t"]
+    targets: Float[Array, "frame tone t"]
 
 
 class TrainState(NamedTuple):
@@ -38,7 +39,7 @@ class TrainState(NamedTuple):
     params: Params
     average: Params  # exponential moving average of params; params themselves without one
     optimiser: optax.OptState
-    memory: State  # of the model, at the end of the last frame
+    memory: State  # of the model for every drawn tone, at the end of its last frame
 
 
 class Progress(NamedTuple):
@@ -59,11 +60,11 @@ class Run(NamedTuple):
     """The pure functions of one run, compiled once each (`prepare`)."""
 
     start: Callable[[], TrainState]
-    draw: Callable[[Key[Array, ""]], Batch]
-    lead_in: Callable[[TrainState, Batch], TrainState]
-    update: Callable[[TrainState, Batch, Any], tuple[TrainState, losses.Terms]]
+    draw: Callable[[Key[Array, ""]], Frames]
+    lead_in: Callable[[TrainState, Frames], TrainState]
+    update: Callable[[TrainState, Frames, Any], tuple[TrainState, losses.Terms]]
     validate: Callable[[Params], losses.Terms]
-    frames: int
+    updates_per_draw: int
     config: FineTuneConfig
 
 
@@ -93,47 +94,67 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         teacher.alias_free, model, settling=settling, analysed=analysed,
         number=harmonics.highest_number(lowest, sample_rate),
     )  # fmt: skip
+    tones_drawn = config.batch_size * config.batches_per_draw
     draw_tones = partial(
-        sines.draw, batch=config.batch_size, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
+        sines.draw, batch=tones_drawn, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
         sample_rate=sample_rate, dtype=config.precision,
     )  # fmt: skip
 
-    def batch_of(tones: sines.Tones, params: Params, frame: int) -> Batch:
+    def frames_of(tones: sines.Tones, params: Params, frame: int) -> Frames:
         x, y = sines.render(tones, settling + analysed), target(params, tones)
-        return Batch(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
+        return Frames(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
+
+    def draw(key: Array, params: Params) -> Frames:
+        batches = jax.tree.map(lambda a: a.reshape(config.batches_per_draw, config.batch_size), draw_tones(key))
+        drawn = jax.lax.map(lambda tones: frames_of(tones, params, frame), batches)
+        return Frames(
+            drawn.lead_in.reshape(tones_drawn, settling),
+            *(jnp.moveaxis(a, 0, 1).reshape(-1, tones_drawn, frame) for a in (drawn.inputs, drawn.targets)),
+        )
 
     def start(params: Params) -> TrainState:
-        memory = model.initial_state(params, config.batch_size)
+        memory = model.initial_state(params, tones_drawn)
         return TrainState(params, jax.tree.map(jnp.copy, params), optimiser.init(params), memory)
 
-    def lead_in(state: TrainState, batch: Batch) -> TrainState:
-        fresh = model.initial_state(state.params, config.batch_size)
-        return state._replace(memory=model.apply(state.params, batch.lead_in, fresh)[1])
+    def lead_in(state: TrainState, drawn: Frames) -> TrainState:
+        fresh = model.initial_state(state.params, tones_drawn)
+        return state._replace(memory=model.apply(state.params, drawn.lead_in, fresh)[1])
 
-    def update(state: TrainState, batch: Batch, frame: Array) -> tuple[TrainState, losses.Terms]:
-        x, y = batch.inputs[frame], batch.targets[frame]
+    def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
+        index, batch = divmod(number, config.batches_per_draw)
+        first = batch * config.batch_size
+
+        def of_batch(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, first, config.batch_size)
+
+        def with_batch(array: Array, part: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(array, part, first, axis=0)
+
+        x, y = of_batch(drawn.inputs[index]), of_batch(drawn.targets[index])
+        before = jax.tree.map(of_batch, state.memory)
 
         def frame_loss(params: Params) -> tuple[Array, tuple]:
-            estimate, memory = model.apply(params, x, state.memory)
+            estimate, after = model.apply(params, x, before)
             total, terms = loss(estimate, y)
-            return total, (terms, memory)
+            return total, (terms, after)
 
-        (total, (terms, memory)), gradient = jax.value_and_grad(frame_loss, has_aux=True)(state.params)
+        (total, (terms, after)), gradient = jax.value_and_grad(frame_loss, has_aux=True)(state.params)
         steps, moments = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
+        memory = jax.tree.map(with_batch, state.memory, after)
         return TrainState(params, average, moments, memory), {"loss": total, **terms}
 
-    def validate(params: Params, batch: Batch) -> losses.Terms:
-        memory = model.initial_state(params, batch.lead_in.shape[0])
-        _, memory = model.apply(params, batch.lead_in, memory)
-        total, terms = loss(model.apply(params, batch.inputs[0], memory)[0], batch.targets[0])
+    def validate(params: Params, heard: Frames) -> losses.Terms:
+        memory = model.initial_state(params, heard.lead_in.shape[0])
+        _, memory = model.apply(params, heard.lead_in, memory)
+        total, terms = loss(model.apply(params, heard.inputs[0], memory)[0], heard.targets[0])
         return {"loss": total, **terms}
 
     validation_tones = _validation_tones(sample_rate, config.precision)
-    validation = jax.jit(partial(batch_of, frame=analysed))(validation_tones, frozen)
+    validation = jax.jit(partial(frames_of, frame=analysed))(validation_tones, frozen)
     teacher.refuse_unusable(validation.targets[0], validation_tones.increment, sample_rate)
-    jit_draw = jax.jit(lambda key, params: batch_of(draw_tones(key), params, frame))
+    jit_draw = jax.jit(draw)
     jit_validate = jax.jit(validate)
     return Run(
         start=lambda: jax.jit(start)(frozen),
@@ -141,7 +162,7 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         lead_in=jax.jit(lead_in, donate_argnums=0),
         update=jax.jit(update, donate_argnums=0),
         validate=lambda params: jit_validate(params, validation),
-        frames=analysed // frame,
+        updates_per_draw=analysed // frame * config.batches_per_draw,
         config=config,
     )
 
@@ -162,7 +183,7 @@ def advance(
 ) -> Progress:
     """Go on from `progress` to the last update of the run, or until `should_stop`.
 
-    Batch i is drawn from the seed and i, so that a run resumed from any checkpoint ends with the numbers
+    Draw i is made from the seed and i, so that a run resumed from any checkpoint ends with the numbers
     of an unbroken one. Metrics are read one update late: the device never waits for the host.
 
     Args:
@@ -175,7 +196,7 @@ def advance(
     config = run.config
     key = jax.random.key(config.seed)
     done, state, best, best_loss, history = progress
-    batch: Batch | None = None
+    drawn: Frames | None = None
     pending: dict | None = None
     history = list(history)
 
@@ -190,12 +211,12 @@ def advance(
             on_update(record)
 
     while done < config.updates and not should_stop():
-        index, frame = divmod(done, run.frames)
-        if batch is None or frame == 0:
-            batch = run.draw(jax.random.fold_in(key, index))
-        if frame == 0:
-            state = run.lead_in(state, batch)
-        state, terms = run.update(state, batch, frame)
+        index, number = divmod(done, run.updates_per_draw)
+        if drawn is None or number == 0:
+            drawn = run.draw(jax.random.fold_in(key, index))
+        if number == 0:
+            state = run.lead_in(state, drawn)
+        state, terms = run.update(state, drawn, number)
         settle()
         done += 1
         pending = {"update": done, **terms}
@@ -232,9 +253,8 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
 
 
 def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
-    levels = db_to_amplitude(np.resize(_VALIDATION_LEVELS_DB, _VALIDATION_MIDI.size))
     f0 = midi_to_hz(_VALIDATION_MIDI)
-    return sines.tones(f0, levels, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
+    return sines.tones(f0, _VALIDATION_AMPLITUDES, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
 
 
 def _cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:

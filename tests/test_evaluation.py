@@ -102,6 +102,19 @@ def test_a_perfect_match_has_no_decibels_but_a_reason(record: dict) -> None:
     assert not student.get("notes")
 
 
+def test_a_device_that_can_be_played_is_a_second_reference() -> None:
+    record = evaluate(
+        [Candidate("q", "teacher", quieter), Candidate("h", "student", humming)], RATE, SINES, device=device
+    )
+    off, hum = (model["per_tone"] for model in record["models"])
+    alone = evaluate([Candidate("d", "teacher", device), Candidate("q", "student", quieter)], RATE, SINES)
+    expected = alone["models"][1]["per_tone"]
+    for name in ("ESR", "NMR", "HESR"):
+        np.testing.assert_allclose(off[f"{name}-R"], expected[f"{name}-T"], atol=1e-6)
+    assert max(hum["HESR-R"]) < -80 < min(hum["HESR-T"])
+    assert "ESR-R" not in alone["models"][0]["metrics"]
+
+
 @pytest.mark.parametrize(("output", "what"), [(0.0, "silent"), (0.7, "silent"), (np.nan, "not finite")])
 def test_a_model_that_says_nothing_is_refused_by_name_and_tone(output: float, what: str) -> None:
     def dead(x: jnp.ndarray) -> jnp.ndarray:

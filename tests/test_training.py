@@ -88,8 +88,8 @@ def test_loss_falls_on_a_batch_that_is_heard_again(prepared: Prepared) -> None:
     state = state._replace(params=state.params | {"head_bias": state.params["head_bias"] + 0.2})
     for _ in range(3):
         state = run.lead_in(state, batch)
-        for frame in range(run.frames):
-            state, terms = run.update(state, batch, frame)
+        for number in range(run.updates_per_draw):
+            state, terms = run.update(state, batch, number)
             losses.append(float(terms["loss"]))
     first, second, third = np.split(np.array(losses), 3)
     assert (third < second).all()
@@ -123,12 +123,26 @@ def test_a_run_resumed_inside_a_batch_equals_the_unbroken_one(
         should_stop=lambda: len(reports) >= 4,  # read one update late: five are done, in the middle of a batch
     )
     first.close()
-    assert stopped.updates_done % prepared.run.frames != 0
+    assert stopped.updates_done % prepared.run.updates_per_draw != 0
     second = Checkpoints(tmp_path / "run", identity)
     progress = second.restore(like=training.begin(prepared.run))
     second.close()
     assert progress.updates_done == stopped.updates_done
     assert_same_numbers(training.advance(prepared.run, progress), unbroken)
+
+
+@pytest.mark.parametrize("kind", [LSTM, WAVENET], ids=lambda kind: kind.kind)
+def test_batches_in_turn_hear_what_one_large_batch_hears(kind: LSTMConfig | WaveNetConfig) -> None:
+    """With parameters that stand still, frame by frame, the mean loss of two batches is that of all their tones."""
+    still = CONFIG.model_copy(update={"optimiser": OptimiserConfig(learning_rate=1e-30)})
+    together = prepare(still.model_copy(update={"updates": 3}), kind).run
+    in_turn = prepare(still.model_copy(update={"updates": 6, "batch_size": 2, "batches_per_draw": 2}), kind).run
+    whole, parts = (
+        np.array([record["loss"] for record in training.advance(run, training.begin(run)).history])
+        for run in (together, in_turn)
+    )
+    np.testing.assert_allclose(parts.reshape(3, 2).mean(1), whole, rtol=1e-4)
+    assert len(set(whole)) == 3
 
 
 def test_a_folder_of_another_run_is_refused_by_its_key(tmp_path: Path) -> None:
@@ -141,10 +155,10 @@ def poisoned(run: training.Run, at: int) -> training.Run:
     """A run whose parameters are no numbers from update `at` on; the loss of that update itself still is one."""
     done = 0
 
-    def update(state: training.TrainState, batch: training.Batch, frame: int) -> tuple:
+    def update(state: training.TrainState, drawn: training.Frames, number: int) -> tuple:
         nonlocal done
         done += 1
-        state, terms = run.update(state, batch, frame)
+        state, terms = run.update(state, drawn, number)
         return (state._replace(params=jax.tree.map(lambda a: a * np.nan, state.params)) if done == at else state), terms
 
     return run._replace(update=update)
@@ -171,8 +185,8 @@ def test_average_is_an_exponential_moving_one(prepared: Prepared) -> None:
     run = prepared.run
     batch, state = run.draw(jax.random.key(5)), run.start()
     average = jax.tree.map(np.array, state.params)
-    for frame in range(3):
-        state, _ = run.update(state, batch, frame)
+    for number in range(3):
+        state, _ = run.update(state, batch, number)
         average = jax.tree.map(lambda old, new: 0.5 * old + 0.5 * np.array(new), average, state.params)
     for ours, wanted in zip(jax.tree.leaves(state.average), jax.tree.leaves(average), strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=tolerances.F32_ROUNDING, atol=tolerances.F32_ROUNDING)

@@ -1,0 +1,52 @@
+"""One measurement of models, for every command that ends with the table: sines, pure tones, music."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from experiments import command_line, devices
+from experiments.command_line import input_errors
+from jaxalias import evaluation, music, reporting
+
+
+def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: int) -> list[music.Clip]:
+    """Clips at the models' rate, with the recordings of the first of them; warnings of the reader go to stderr."""
+    with input_errors():
+        played = [command_line.read_audio(path, sample_rate) for path in audio]
+        recorded = [command_line.read_audio(path, sample_rate) for path in recordings]
+    return [music.Clip(path.stem, x, y) for path, x, y in itertools.zip_longest(audio, played, recorded)]
+
+
+def measure(
+    candidates: Sequence[evaluation.Candidate],
+    sample_rate: int,
+    clips: Sequence[music.Clip],
+    sine_set: evaluation.SineSet = evaluation.PIANO,
+    *,
+    device: str | None = None,
+    quiet: bool,
+) -> tuple[dict[str, Any], list[music.Performance]]:
+    """The record of INTERFACE.md, and what the candidates made of the clips; -R against a virtual device if named."""
+    played = None if device is None else lambda x: jnp.stack([devices.DEVICES[device](row, sample_rate) for row in x])
+    steps = len(candidates) * (len(sine_set.levels_db) + len(clips))
+    with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
+        record = evaluation.evaluate(candidates, sample_rate, sine_set, step, device=played)
+        performances = [music.perform(candidates, clip, on_step=step) for clip in clips]
+        for model, candidate in zip(record["models"], candidates, strict=True):
+            model["alias_to_signal"] = evaluation.alias_to_signal(candidate, sample_rate)
+    if performances:
+        for model, audio in zip(record["models"], music.evaluate(performances, sample_rate), strict=True):
+            model["audio"] = audio
+            perfect = {f"audio {name}": evaluation.PERFECT for name in music.METRICS if audio[name] is None}
+            if perfect:
+                model["notes"] = model.get("notes", {}) | perfect
+    return record | {"environment": command_line.environment()}, performances
+
+
+def print_result(record: dict[str, Any], title: str, written: Sequence[Path]) -> None:
+    """Table, what stands behind its dashes, and the files, on stdout."""
+    command_line.print_table(reporting.table_rows(record), title)
+    print("\n".join([*reporting.remarks(record), *(f"wrote {path}" for path in written)]))
