@@ -199,7 +199,8 @@ def test_matched_renders_are_equally_loud_and_none_clips() -> None:
 
 @pytest.mark.parametrize("y", [np.array([0.0, np.nan]), np.zeros(0), np.zeros((2, 2))], ids=["nan", "empty", "stereo"])
 def test_a_render_that_cannot_be_played_is_named(y: np.ndarray, tmp_path: Path) -> None:
+    measured = record(model("t", "teacher"))
     with pytest.raises(ValueError, match="'riff', 'student': must be finite samples"):
-        page.write_page(tmp_path / "x", "t", record(), clips=[page.Clip("riff", RATE, {"student": y})])
+        page.write_page(tmp_path / "x", "t", measured, clips=[page.Clip("riff", RATE, {"student": y})])
     with pytest.raises(ValueError, match="at least one render"):
-        page.write_page(tmp_path / "x", "t", record(), clips=[page.Clip("riff", RATE, {})])
+        page.write_page(tmp_path / "x", "t", measured, clips=[page.Clip("riff", RATE, {})])
