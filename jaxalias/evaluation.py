@@ -1,5 +1,6 @@
 """Models on the sine set, as plain records (section 2.6)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from jaxalias.teacher import refuse_unusable
 PERFECT = "no dB value: the model is compared with itself, a perfect match"
 METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
 SETTLING_S, ANALYSED_S = 0.2, 1.0
-_BLOCK = 1 << 18  # samples at once: bounds the memory of long clips
+_BLOCK = 1 << 18  # samples of a signal at once: bounds the memory of long clips
+_BATCH_BLOCK = 1 << 20  # samples of all signals at once, of a model that keeps its inner states of them all
 _ALIAS_TONES = ((1319.0, (1,)), (2633.0, (1,)), (4999.0, (1,)), (101.0, (11, 13)), (101.0, (41, 47)))
 """(Hz, multiples of it): single tones as in Sato and Smith, and two pairs with common spacing."""
 
@@ -58,8 +60,10 @@ def player(model: Model, params: Params, precision: Any = "float32") -> Play:
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
         state, parts = model.initial_state(cast, x.shape[0]), []
-        for start in range(0, x.shape[1], _BLOCK):
-            y, state = run(x[:, start : start + _BLOCK].astype(precision), state)
+        longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
+        block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
+        for start in range(0, x.shape[1], block):
+            y, state = run(x[:, start : start + block].astype(precision), state)
             parts.append(y.astype(jnp.float64))
         return jnp.concatenate(parts, axis=1)
 
