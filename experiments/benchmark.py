@@ -65,16 +65,18 @@ def main() -> None:
         torch.set_num_threads(cores())
     elif not args.quiet:
         print("torch is not installed, its columns stay empty: pip install 'jaxalias[peers]'", file=sys.stderr)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    versions = {"torch": getattr(torch, "__version__", None), "threads": cores()}
+    record: dict[str, Any] = {"stages": rows, "environment": command_line.environment() | versions}
     with command_line.progress("stage", len(args.stage) * len(args.precision), quiet=args.quiet) as step:
         for precision, name in itertools.product(args.precision, args.stage):
             rows.append(measure(name, precision, args.repeats, memory=not args.no_memory))
+            if args.json:  # a run that is cut off leaves what it has
+                command_line.write_json(args.json, record)
             step(name)
     for precision in args.precision:
         title = f"{precision}, {cores()} threads a side: median (min-max) of a run, ratio PyTorch / ours, peak memory"
         command_line.print_table(table([row for row in rows if row["precision"] == precision]), title)
-    versions = {"torch": getattr(torch, "__version__", None), "threads": cores()}
-    record: dict[str, Any] = {"stages": rows, "environment": command_line.environment() | versions}
     if not args.no_memory:
         record["imports_bytes"] = memory_in_fresh_process("neither", args.stage[0], args.precision[0])
         print(f"MiB: of a fresh process that runs the stage once; {record['imports_bytes'] >> 20} of it are imports")

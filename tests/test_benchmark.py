@@ -114,13 +114,13 @@ def test_peer_updates(torch, peers, name):
     params = models.cast(model.init(jax.random.key(1)), "float64")
     run = training.prepare(model, params, FS, presets.authors(model_config).model_copy(update=changes))
     lead_in, x, y = np.split(benchmark._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
-    batch = jax.tree.map(jnp.asarray, training.Batch(lead_in, x[None], y[None]))
+    drawn = jax.tree.map(jnp.asarray, training.Frames(lead_in, x[None], y[None]))
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 
-    state = run.lead_in(run.start(), batch)
+    state = run.lead_in(run.start(), drawn)
     peer.lead_in(torch.tensor(lead_in))
     for _ in range(3):
-        state, terms = run.update(state, batch, 0)
+        state, terms = run.update(state, drawn, 0)
         theirs = peer.update(torch.tensor(x), torch.tensor(y))
         np.testing.assert_allclose(theirs.numpy(), terms["loss"], rtol=1e-9)
