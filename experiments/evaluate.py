@@ -7,7 +7,7 @@ from typing import Any
 import weights_import
 from experiments import command_line, devices, measuring, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, oversampling
+from jaxalias import evaluation, oversampling
 from jaxalias.evaluation import Candidate
 from weights_import import ModelFile
 
@@ -111,9 +111,9 @@ def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
 
 def at_rates(file: ModelFile, role: str, factors: Sequence[int], precision: str) -> list[Candidate]:
     """A model as it is, and at each multiple of its rate."""
-    play = evaluation.player(models.build(file.config), file.params, precision)
+    native = measuring.candidate_of(file, role, precision)
     return [
-        Candidate(str(file.path), role, oversampling.oversample(play, factor), factor)
+        native._replace(play=oversampling.oversample(native.play, factor), oversample=factor)
         for factor in sorted({1, *factors})
     ]
 

@@ -12,7 +12,7 @@ import jaxalias
 import weights_import
 from experiments import command_line, measuring, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, training
+from jaxalias import models, training
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
@@ -43,7 +43,7 @@ def main() -> None:
         raise SystemExit(130)
 
     student = export(source, config, progress, output)
-    candidates = candidates_of(source, student)
+    candidates = [measuring.candidate_of(source, "teacher"), measuring.candidate_of(student, "student")]
     record, performances = measuring.measure(candidates, source.sample_rate, clips, quiet=args.quiet)
     record |= {
         "updates": config.updates,
@@ -157,14 +157,6 @@ def export(source: ModelFile, config: FineTuneConfig, progress: training.Progres
     with input_errors():
         weights_import.save(output, weights_import.fine_tuned(source, jax.device_get(progress.best), note))
         return weights_import.load(output)
-
-
-def candidates_of(source: ModelFile, student: ModelFile) -> list[evaluation.Candidate]:
-    """Teacher and student, as they are measured."""
-    return [
-        evaluation.Candidate(str(file.path), role, evaluation.player(models.build(file.config), file.params))
-        for file, role in ((source, "teacher"), (student, "student"))
-    ]
 
 
 def refuse_unwritable(output: Path, model: Path) -> None:

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from experiments import command_line, devices
 from experiments.command_line import input_errors
-from jaxalias import evaluation, music, reporting
+from jaxalias import evaluation, models, music, reporting
+from weights_import import ModelFile
+
+
+def candidate_of(file: ModelFile, role: str, precision: str = "float32") -> evaluation.Candidate:
+    """The model of a file, as it is measured."""
+    play = evaluation.player(models.build(file.config), file.params, precision)
+    return evaluation.Candidate(str(file.path), role, play)
 
 
 def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: int) -> list[music.Clip]:

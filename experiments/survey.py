@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import weights_import
-from experiments import command_line
+from experiments import command_line, measuring
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models
 from jaxalias.nmr import AUDIBLE_DB
@@ -100,8 +100,7 @@ def measure(path: Path, sine_set: evaluation.SineSet, precision: str) -> dict[st
         ValueError: the file is no model, or its output cannot be measured.
     """
     file = weights_import.load(path)
-    play = evaluation.player(models.build(file.config), file.params, precision)
-    candidate = evaluation.Candidate(str(path), "teacher", play)
+    candidate = measuring.candidate_of(file, "teacher", precision)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
     nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured

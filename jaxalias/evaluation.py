@@ -157,10 +157,12 @@ def _measure_level(
     for candidate in candidates:
         y, own, bandlimited = measured_parts(candidate.path, candidate.play)
         measured = _against_self(y, bandlimited, sample_rate)
-        if "T" not in references:  # the teacher itself
-            references["T"] = (own, bandlimited)
         for suffix, reference in references.items():
             measured |= _against_other(y, own, *reference, suffix, sample_rate)
+        if "T" not in references:  # the teacher: what it is against itself is known by now
+            references["T"] = (own, bandlimited)
+            same = {"ESR-T": measured["ESR-S"], "NMR-T": measured["NMR-S"], "HESR-T": jnp.zeros(len(f0_hz))}
+            measured |= same
         yield {name: np.where(left_out, np.nan, np.asarray(measured[name])) for name in METRICS if name in measured}
 
 
