@@ -74,17 +74,18 @@ def filter_same(x: Float[Array, "b t"], taps: np.ndarray) -> Float[Array, "b t"]
     )[:, 0, :]
 
 
-def frames(x: Float[Array, "b t"], length: int, hop: int) -> Float[Array, "b n length"]:
+def frames(x: Float[Array, "... t"], length: int, hop: int) -> Float[Array, "... n length"]:
     """Overlapping frames without padding; samples after the last whole frame are left out.
 
     Raises:
         ValueError: the signal is shorter than one frame.
     """
-    if x.shape[1] < length:
-        raise ValueError(f"a signal of {x.shape[1]} samples is shorter than one frame of {length}")
-    count = 1 + (x.shape[1] - length) // hop
+    samples = x.shape[-1]
+    if samples < length:
+        raise ValueError(f"a signal of {samples} samples is shorter than one frame of {length}")
+    count = 1 + (samples - length) // hop
     if length % hop == 0:  # whole hops side by side: a reshape, where a gather would be slow
-        hops = x[:, : (count - 1) * hop + length].reshape(x.shape[0], -1, hop)
-        return jnp.concatenate([hops[:, i : i + count] for i in range(length // hop)], axis=-1)
+        hops = x[..., : (count - 1) * hop + length].reshape(*x.shape[:-1], -1, hop)
+        return jnp.concatenate([hops[..., i : i + count, :] for i in range(length // hop)], axis=-1)
     index = np.arange(count)[:, None] * hop + np.arange(length)
-    return x[:, index]
+    return x[..., index]
