@@ -57,3 +57,6 @@ ANALYTIC_DB = 0.01
 
 F32_ROUNDING = 1e-6
 """A few float32 operations."""
+
+F32_RECURRENCE = 5e-6
+"""float32 through twenty steps of a recurrence and back, relative to the largest number of the result."""

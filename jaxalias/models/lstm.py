@@ -3,7 +3,7 @@
 Gate rows are i, f, g, o and parameters have PyTorch's names and shapes, so that files map one to one.
 A plain scan with autodiff spends most of its time in a backward pass that recomputes and copies; here
 the forward pass keeps the local derivatives of each step and a hand-written backward scan uses them
-(`experiments/benchmark.py` prints both beside PyTorch's).
+(`experiments/benchmark.py` prints both beside PyTorch's). On a GPU a fused kernel takes the place of both.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias.config import LSTMConfig
+from jaxalias.models import lstm_kernel
 
 State = tuple[tuple[Float[Array, "b h"], Float[Array, "b h"]], ...]  # (hidden, cell) of each layer
 
@@ -28,7 +29,7 @@ class LSTM(nn.Module):
         signal = x.T[:, :, None]  # (t, b, channels): time leads, the recurrence walks along it
         reached = []
         for layer, start in enumerate(state):
-            signal, end = recurrence(self._cell(layer, signal.shape[-1]), signal, start)
+            signal, end = _over_time(self._cell(layer, signal.shape[-1]), signal, start)
             reached.append(end)
         head = _uniform(self.config.hidden_size)
         weight = self.param("head_weight", head, (1, self.config.hidden_size))
@@ -72,6 +73,13 @@ def initial_state(config: LSTMConfig, params: dict, batch: int) -> State:
         )
         for layer in range(config.num_layers)
     )
+
+
+def _over_time(cell: dict[str, Array], x: Array, state: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+    """The fused kernel on a GPU, for what it takes (float32, up to 64 hidden units); else the scan."""
+    if jax.default_backend() == "gpu" and lstm_kernel.fits(cell, x, state):
+        return lstm_kernel.recurrence(cell, x, state)
+    return recurrence(cell, x, state)
 
 
 @jax.custom_vjp

@@ -71,7 +71,7 @@ def _walk(
     """Hidden states of every step, the last hidden and cell state; rows are W x + b of all steps."""
     steps, batch, _, size = rows.shape
     results = [(steps, batch, size), (batch, size), (batch, size)]
-    return tuple(_launch(_forward_kernel, weight, (rows, hidden, cell), results, interpret))
+    return _launch(_forward_kernel, weight, (rows, hidden, cell), results, interpret)
 
 
 def _walk_forward(interpret: bool, weight: Array, rows: Array, hidden: Array, cell: Array) -> tuple:
@@ -133,7 +133,7 @@ def _backward_kernel(
     u = [weight[k] for k in range(4)]
     last = gates.shape[0] - 1
 
-    def read(back: Array) -> list:
+    def read(back: Any) -> list:
         t = last - back
         return [*(gates[t, k] for k in range(4)), cells[t], d_hiddens[t]]
 
@@ -172,7 +172,7 @@ def _sigmoid(a: Array) -> Array:
     return 0.5 + 0.5 * jnp.tanh(0.5 * a)
 
 
-def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: list, interpret: bool) -> list:
+def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: list, interpret: bool) -> tuple:
     """Run a kernel once for each signal: it sees the whole weight, and its own part of arrays and results."""
 
     def own_part(shape: tuple[int, ...]) -> pl.BlockSpec:
@@ -181,7 +181,7 @@ def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: 
         return pl.BlockSpec(block, lambda signal: tuple(signal if n == axis else 0 for n in range(len(shape))))
 
     threads = weight.size // _WEIGHTS_A_THREAD
-    return pl.pallas_call(
+    run = pl.pallas_call(
         kernel,
         grid=(arrays[1].shape[0] if arrays[1].ndim == 2 else arrays[1].shape[1],),
         in_specs=[pl.BlockSpec(weight.shape, lambda signal: (0, 0, 0)), *(own_part(a.shape) for a in arrays)],
@@ -189,4 +189,5 @@ def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: 
         out_shape=[jax.ShapeDtypeStruct(shape, weight.dtype) for shape in results],
         compiler_params=triton.CompilerParams(num_warps=max(1, threads // 32), num_stages=1),
         interpret=interpret,
-    )(weight, *arrays)
+    )
+    return tuple(run(weight, *arrays))
