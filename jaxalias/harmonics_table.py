@@ -4,8 +4,8 @@ A settled model that answers a sine with a period of it knows the phase only as 
 + p), so that an input ahead by p turns harmonic m by m p. What a tone (f0, A) becomes is then a row of numbers, for
 every phase. `teacher.analyse` at that phase stays the reference, and differs in three ways. Where the model
 had not settled, each phase left another rest. Its aliases turn by their own multiples of p: they reach a harmonic
-through the window's side lobes (-120 dB), or whole near f0 = Fs / k, where `harmonics` keeps them. And a
-model with subharmonics or chaos has more than one answer to a tone.
+through the window's side lobes (-120 dB), or whole near f0 = Fs / k, where `harmonics` keeps them. And a model
+with more than one settled answer to a tone (two offsets, subharmonics, chaos) has that of phase 0 alone in its table.
 
 Only harmonics below Nyquist are stored, one tone after the other: a sixth of what rows of equal length would take
 with the paper's range of tones.
