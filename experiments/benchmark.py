@@ -42,7 +42,7 @@ Work = Callable[[], Any]
 class Stage(NamedTuple):
     """One row: how to make a side ("ours", "peer") ready for it in a precision, and what one run then does."""
 
-    make: Callable[[str, str], Work]
+    make: Callable[[str, str], Work | None]  # None: no such side
     samples: int  # that one run takes in, of all signals
     updates: int = 0  # optimiser updates in one run
 
@@ -100,7 +100,8 @@ def parse_arguments() -> Any:
 def measure(name: str, precision: str, repeats: int, *, memory: bool) -> dict[str, Any]:
     """One row of the record: seconds and bytes of each side that is installed."""
     stage = STAGES[name]
-    works = {side: stage.make(side, precision) for side in (["ours"] if torch is None else ["ours", "peer"])}
+    sides = ["ours"] if torch is None else ["ours", "peer"]
+    works = {side: work for side in sides if (work := stage.make(side, precision)) is not None}
     row: dict[str, Any] = {"stage": name, "precision": precision, "ours": None, "peer": None, "ratio": None}
     for side, seconds in alternate(works, repeats).items():
         median = statistics.median(seconds)
@@ -148,7 +149,10 @@ def memory_in_fresh_process(side: str, stage: str, precision: str) -> int:
 def memory_of(side: str, stage: str, precision: str) -> int:
     """Peak bytes of this process after one run."""
     if side != "neither":
-        time_once(STAGES[stage].make(side, precision))
+        work = STAGES[stage].make(side, precision)
+        if work is None:
+            raise command_line.BadInputError(f"--memory-of {side}: {stage} has no such side")
+        time_once(work)
     status = Path("/proc/self/status")
     if status.exists():  # on Linux, ru_maxrss starts from the peak of the process that started this one
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024  # type: ignore[index]
@@ -214,6 +218,14 @@ def model_work(side: str, precision: str, *, network: Network, samples: int, gra
     return partial(jax.jit(work), params, jnp.asarray(x))
 
 
+def draw_work(side: str, precision: str, *, network: Network, table: bool) -> Work | None:
+    """Ours alone: tones and targets of a batch, by the teacher or from a table of its harmonics."""
+    if side == "peer":
+        return None
+    run = _run(network, precision, table_tones=network.batch if table else None)  # a larger table answers as fast
+    return partial(run.draw, jax.random.key(0))
+
+
 def training_work(side: str, precision: str, *, network: Network, whole: bool) -> Work:
     """One update by the authors' loss and Adam; or a batch: drawn, through the teacher, rebuilt, all its updates."""
     if side == "peer":
@@ -223,9 +235,7 @@ def training_work(side: str, precision: str, *, network: Network, whole: bool) -
         trainer.lead_in(torch.tensor(_signals(network.batch, SETTLING, precision)[0]))
         return partial(trainer.update, *(torch.tensor(x) for x in _signals(network.batch, network.frame, precision)))
 
-    preset = presets.authors(network.config)
-    changes = {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
-    run = training.prepare(*_model(network, precision), SAMPLE_RATE, preset.model_copy(update=changes))
+    run = _run(network, precision)
     key = jax.random.key(0)
     drawn = run.draw(key)
     state = run.lead_in(run.start(), drawn)
@@ -248,6 +258,13 @@ def _model(network: Network, precision: str) -> tuple[models.Model, models.Param
     return model, models.cast(model.init(jax.random.key(0)), precision)
 
 
+def _run(network: Network, precision: str, **changes: Any) -> training.Run:
+    """A run by the authors' recipe, in the batch and frame of the network."""
+    changes |= {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
+    config = presets.authors(network.config).model_copy(update=changes)
+    return training.prepare(*_model(network, precision), SAMPLE_RATE, config)
+
+
 def _signals(batch: int, samples: int, precision: str) -> tuple[np.ndarray, np.ndarray]:
     """Noise, and the same with a little other noise added, seeded."""
     random = np.random.default_rng(0)
@@ -266,17 +283,20 @@ def _stages() -> dict[str, Stage]:
     stages = {"resynthesis": Stage(resynthesis_work, 40 * ANALYSED)}
     for samples in (4410, 44100):
         for name, gradient in (("forward", False), ("gradient", True)):
-            work = partial(nmr_work, samples=samples, gradient=gradient)
-            stages[f"nmr-{samples}-{name}"] = Stage(work, 40 * samples)
+            nmr_of = partial(nmr_work, samples=samples, gradient=gradient)
+            stages[f"nmr-{samples}-{name}"] = Stage(nmr_of, 40 * samples)
+    make: Callable[..., Work | None]
     for name, network in NETWORKS.items():
-        for kind, work, samples, updates in (
+        for kind, make, samples, updates in (
             ("forward", partial(model_work, samples=network.frame, gradient=False), network.frame, 0),
             ("gradient", partial(model_work, samples=network.frame, gradient=True), network.frame, 0),
             ("teacher", partial(model_work, samples=SETTLING + ANALYSED, gradient=False), SETTLING + ANALYSED, 0),
+            ("draw", partial(draw_work, table=False), ANALYSED, 0),
+            ("draw-table", partial(draw_work, table=True), ANALYSED, 0),
             ("update", partial(training_work, whole=False), network.frame, 1),
             ("training", partial(training_work, whole=True), ANALYSED, ANALYSED // network.frame),
         ):
-            stages[f"{name}-{kind}"] = Stage(partial(work, network=network), network.batch * samples, updates)
+            stages[f"{name}-{kind}"] = Stage(partial(make, network=network), network.batch * samples, updates)
     return stages
 
 

@@ -87,6 +87,12 @@ def parse_arguments() -> Any:
     parser.add_argument(
         "--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)"
     )
+    parser.add_argument(
+        "--table-tones",
+        type=command_line.positive_int,
+        metavar="N",
+        help="run the teacher on N tones, once, and train on these at any phase (default: new tones in every batch)",
+    )
     parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
     parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
     parser.add_argument(
@@ -103,7 +109,7 @@ def parse_arguments() -> Any:
 def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
     """The preset for this kind of model, with what the command line changes."""
     config = PRESETS[args.preset](source.config).model_dump() | {"seed": args.seed}
-    changes = {"updates": args.updates, "batch_size": args.batch_size, "precision": args.precision}
+    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
     return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
 
 
@@ -116,6 +122,8 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
     }
     with input_errors():
         checkpoints = Checkpoints(run_dir, identity)
+    if config.table_tones and not quiet:
+        print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
     with input_errors(str(source.path)):
         run = training.prepare(models.build(source.config), source.params, source.sample_rate, config)
     fresh = training.begin(run)

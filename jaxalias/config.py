@@ -155,6 +155,9 @@ class FineTuneConfig(Record):
     updates: NonNegativeInt
     batch_size: PositiveInt = Field(description="tones in one update")
     batches_per_draw: PositiveInt = Field(1, description="batches of tones rendered together and taken in turn")
+    table_tones: PositiveInt | None = Field(
+        None, description="tones measured once, before the run, and drawn from with any phase; none: new tones always"
+    )
     frame_s: PositiveFloat = Field(description="length of the frame of one update, of each tone's analysed part")
     precision: Literal["float32", "float64"] = "float32"
     seed: NonNegativeInt = 0

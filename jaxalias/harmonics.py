@@ -91,6 +91,17 @@ def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harm
     return Harmonics(jnp.where(keep, picked * correction, 0), spectrum[:, 0].real / float(window.sum()))
 
 
+def turn(harmonics: Harmonics, angle: phase.Turns) -> Harmonics:
+    """The harmonics of the same waveform begun at another place: harmonic m turned by m times the angle.
+
+    Args:
+        angle: of each tone; what the phase of its fundamental gains. Its multiples wrap exactly.
+    """
+    _, ahead = _multiples(angle, jnp.arange(1, harmonics.coefficients.shape[1] + 1))
+    rotation = jax.lax.complex(*phase.cos_sin(ahead, harmonics.offset.dtype))
+    return harmonics._replace(coefficients=harmonics.coefficients * rotation)
+
+
 def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> Float[Array, "b t"]:
     """The tone that has these harmonics and nothing else (eq. 12).
 

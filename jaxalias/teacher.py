@@ -22,16 +22,16 @@ def settled(model: Model, params: Params, tones: sines.Tones, *, settling: int, 
     return render(model, params, sines.render(tones, settling + analysed))[:, settling:]
 
 
-def alias_free(
+def analyse(
     model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int, number: int
-) -> Float[Array, "b t"]:
-    """The target of training: the settled output rebuilt from its harmonics below Nyquist (eq. 12).
+) -> harmonics.Harmonics:
+    """The harmonics of the settled output below Nyquist (eqs. 6-11): rebuilt, the target of training (eq. 12).
 
     Args:
         number: harmonics of the lowest possible tone, see `harmonics.highest_number`.
     """
     y = settled(model, params, tones, settling=settling, analysed=analysed)
-    return harmonics.bandlimit(y, tones.increment, number)
+    return harmonics.analyse(y, tones.increment, number)
 
 
 def refuse_unusable(y: Float[Array, "b t"], increment: phase.Turns, sample_rate: float) -> None:

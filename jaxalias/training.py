@@ -16,11 +16,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxalias import harmonics, losses, models, sines, teacher
+from jaxalias import harmonics, harmonics_table, losses, models, sines, teacher
 from jaxalias.config import FineTuneConfig, OptimiserConfig
 from jaxalias.dsp import midi_to_hz
+from jaxalias.harmonics import Harmonics
 from jaxalias.models import Model, Params, State
 
+_TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run makes that many draws
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, 24)  # off the semitone grid of the evaluation
 _VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(24)) % 1  # even over 0 ... 1, as in training, whatever the pitch
 
@@ -90,27 +92,27 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
             f"it must be at least 2048 and at most {analysed}, the analysed part of a tone"
         )
     lowest = float(midi_to_hz(min(config.sines.midi_low, _VALIDATION_MIDI[0])))
-    target = partial(
-        teacher.alias_free, model, settling=settling, analysed=analysed,
-        number=harmonics.highest_number(lowest, sample_rate),
-    )  # fmt: skip
+    number = harmonics.highest_number(lowest, sample_rate)
+    analyse = partial(teacher.analyse, model, settling=settling, analysed=analysed, number=number)
     tones_drawn = config.batch_size * config.batches_per_draw
     draw_tones = partial(
-        sines.draw, batch=tones_drawn, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
+        sines.draw, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
         sample_rate=sample_rate, dtype=config.precision,
     )  # fmt: skip
 
-    def frames_of(tones: sines.Tones, params: Params, frame: int) -> Frames:
-        x, y = sines.render(tones, settling + analysed), target(params, tones)
+    def frames_of(tones: sines.Tones, answer: Harmonics, frame: int) -> Frames:
+        x = sines.render(tones, settling + analysed)
+        y = harmonics.resynthesise(answer, tones.increment, analysed)
         return Frames(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
 
-    def draw(key: Array, params: Params) -> Frames:
-        batches = jax.tree.map(lambda a: a.reshape(config.batches_per_draw, config.batch_size), draw_tones(key))
-        drawn = jax.lax.map(lambda tones: frames_of(tones, params, frame), batches)
-        return Frames(
-            drawn.lead_in.reshape(tones_drawn, settling),
-            *(jnp.moveaxis(a, 0, 1).reshape(-1, tones_drawn, frame) for a in (drawn.inputs, drawn.targets)),
-        )
+    def draw(key: Array, source: Params) -> Frames:
+        tones = draw_tones(key, tones_drawn)
+        batches = jax.tree.map(lambda a: a.reshape(config.batches_per_draw, config.batch_size), tones)
+        coefficients, offset = jax.lax.map(partial(analyse, source), batches)
+        return frames_of(tones, Harmonics(coefficients.reshape(tones_drawn, number), offset.reshape(-1)), frame)
+
+    def draw_from_table(key: Array, source: harmonics_table.Table) -> Frames:
+        return frames_of(*harmonics_table.draw(key, source, tones_drawn, number=number), frame)
 
     def start(params: Params) -> TrainState:
         memory = model.initial_state(params, tones_drawn)
@@ -152,13 +154,18 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         return {"loss": total, **terms}
 
     validation_tones = _validation_tones(sample_rate, config.precision)
-    validation = jax.jit(partial(frames_of, frame=analysed))(validation_tones, frozen)
+    analyse_now = partial(jax.jit(analyse), frozen)
+    validation = jax.jit(partial(frames_of, frame=analysed))(validation_tones, analyse_now(validation_tones))
     teacher.refuse_unusable(validation.targets[0], validation_tones.increment, sample_rate)
-    jit_draw = jax.jit(draw)
+    jit_draw = partial(jax.jit(draw), source=frozen)
+    if config.table_tones is not None:
+        tones = draw_tones(jax.random.fold_in(jax.random.key(config.seed), _TABLE), config.table_tones)
+        table = harmonics_table.measure(analyse_now, tones, config.batch_size)
+        jit_draw = partial(jax.jit(draw_from_table), source=table)
     jit_validate = jax.jit(validate)
     return Run(
         start=lambda: jax.jit(start)(frozen),
-        draw=lambda key: jit_draw(key, frozen),
+        draw=jit_draw,
         lead_in=jax.jit(lead_in, donate_argnums=0),
         update=jax.jit(update, donate_argnums=0),
         validate=lambda params: jit_validate(params, validation),

@@ -154,11 +154,17 @@ def test_bad_argument_is_one_line_and_exit_2(arguments, words, tmp_path, monkeyp
     assert model.read_bytes() == before
 
 
-def test_folder_of_another_run_is_refused_by_key(finished, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--updates", "131"], "config.updates is 130 there and 131 here"),
+        (["--table-tones", "5"], "config.table_tones is None there and 5 here"),
+    ],
+)
+def test_folder_of_another_run_is_refused_by_key(finished, monkeypatch, capsys, change, words):
     folder, model, _ = finished
-    arguments = ["--model", model, "--run-dir", folder / "run", "--updates", 131, "--batch-size", 2]
-    assert run_command(monkeypatch, *arguments) == 2
-    assert "config.updates is 130 there and 131 here" in capsys.readouterr().err
+    assert run_command(monkeypatch, "--model", model, "--run-dir", folder / "run", *SHORT, *change) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_full_disk_at_export_loses_nothing(finished, tmp_path, monkeypatch, capsys):

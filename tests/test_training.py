@@ -57,9 +57,10 @@ def prepare(config: FineTuneConfig, kind: LSTMConfig | WaveNetConfig = LSTM) -> 
     return Prepared(training.prepare(model._replace(apply=counted), params, RATE, config), traces)
 
 
-@pytest.fixture(scope="module")
-def prepared() -> Prepared:
-    return prepare(CONFIG)
+@pytest.fixture(scope="module", params=[None, 10], ids=["teacher", "table"])
+def prepared(request: pytest.FixtureRequest) -> Prepared:
+    """Both sources of targets; 10 tones are two and a half batches."""
+    return prepare(CONFIG.model_copy(update={"table_tones": request.param}))
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +106,14 @@ def test_everything_is_traced_once_whatever_the_batch(prepared: Prepared, unbrok
 
 
 def test_another_seed_gives_other_numbers(prepared: Prepared, unbroken: training.Progress) -> None:
-    other = prepared.run._replace(config=CONFIG.model_copy(update={"seed": 1, "updates": 1}))
+    other = prepared.run._replace(config=prepared.run.config.model_copy(update={"seed": 1, "updates": 1}))
     assert training.advance(other, training.begin(other)).history[0] != unbroken.history[0]
 
 
 def test_a_run_resumed_inside_a_batch_equals_the_unbroken_one(
     prepared: Prepared, unbroken: training.Progress, tmp_path: Path
 ) -> None:
-    identity, reports = CONFIG.model_dump(mode="json"), []
+    identity, reports = prepared.run.config.model_dump(mode="json"), []
     first = Checkpoints(tmp_path / "run", identity)
     assert first.restore(like=training.begin(prepared.run)) is None
     stopped = training.advance(
@@ -143,6 +144,18 @@ def test_batches_in_turn_hear_what_one_large_batch_hears(kind: LSTMConfig | Wave
     )
     np.testing.assert_allclose(parts.reshape(3, 2).mean(1), whole, rtol=1e-4)
     assert len(set(whole)) == 3
+
+
+def test_a_table_comes_from_the_seed_alone_and_the_teacher_is_not_heard_again() -> None:
+    config = CONFIG.model_copy(update={"table_tones": 10})
+    (first, traces), (again, _) = prepare(config, WAVENET), prepare(config, WAVENET)
+    other, _ = prepare(config.model_copy(update={"seed": 1}), WAVENET)
+    before, key = len(traces), jax.random.key(0)
+    drawn = first.draw(key)
+    assert len(traces) == before
+    for ours, same, another in zip(drawn, again.draw(key), other.draw(key), strict=True):
+        np.testing.assert_array_equal(ours, same)
+        assert (np.asarray(ours) != another).mean() > 0.9
 
 
 def test_a_folder_of_another_run_is_refused_by_its_key(tmp_path: Path) -> None:
