@@ -5,7 +5,6 @@ figure is the median of its runs. Both use all cores they may use: `taskset -c 0
 """
 
 import itertools
-import os
 import re
 import resource
 import statistics
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import command_line
-from jaxalias import config, dsp, harmonics, models, nmr, presets, sines, training
+from jaxalias import config, dsp, harmonics, models, nmr, parallel, presets, sines, training
 
 try:
     import torch
@@ -62,11 +61,11 @@ def main() -> None:
         print(memory_of(args.memory_of, args.stage[0], args.precision[0]))
         return
     if torch is not None:
-        torch.set_num_threads(cores())
+        torch.set_num_threads(command_line.cores())
     elif not args.quiet:
         print("torch is not installed, its columns stay empty: pip install 'jaxalias[peers]'", file=sys.stderr)
     rows: list[dict[str, Any]] = []
-    versions = {"torch": getattr(torch, "__version__", None), "threads": cores()}
+    versions = {"torch": getattr(torch, "__version__", None), "threads": command_line.cores()}
     record: dict[str, Any] = {"stages": rows, "environment": command_line.environment() | versions}
     with command_line.progress("stage", len(args.stage) * len(args.precision), quiet=args.quiet) as step:
         for precision, name in itertools.product(args.precision, args.stage):
@@ -75,7 +74,8 @@ def main() -> None:
                 command_line.write_json(args.json, record)
             step(name)
     for precision in args.precision:
-        title = f"{precision}, {cores()} threads a side: median (min-max) of a run, ratio PyTorch / ours, peak memory"
+        sides = f"{precision}, {command_line.cores()} threads a side"
+        title = f"{sides}: median (min-max) of a run, ratio PyTorch / ours, peak memory"
         command_line.print_table(table([row for row in rows if row["precision"] == precision]), title)
     if not args.no_memory:
         record["imports_bytes"] = memory_in_fresh_process("neither", args.stage[0], args.precision[0])
@@ -159,11 +159,6 @@ def memory_of(side: str, stage: str, precision: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def cores() -> int:
-    """The cores this process may use, which is also what XLA takes."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Rows of text, a dash where there is nothing."""
 
@@ -211,10 +206,12 @@ def model_work(side: str, precision: str, *, network: Network, samples: int, gra
     model, params = _model(network, precision)
     state = model.initial_state(params, network.batch)
 
-    def power(params: models.Params, x: jax.Array) -> jax.Array:
-        return jnp.mean(model.apply(params, x, state)[0] ** 2)
+    apply = parallel.over_tones(model.apply, parallel.mesh_for(network.batch), (-1, 0, 0), (0, 0))
 
-    work = jax.grad(power) if gradient else lambda params, x: model.apply(params, x, state)
+    def power(params: models.Params, x: jax.Array) -> jax.Array:
+        return jnp.mean(apply(params, x, state)[0] ** 2)
+
+    work = jax.grad(power) if gradient else lambda params, x: apply(params, x, state)
     return partial(jax.jit(work), params, jnp.asarray(x))
 
 

@@ -73,6 +73,8 @@ def input_errors(prefix: str = "") -> Iterator[None]:
 def run(main: Callable[[], None]) -> None:
     """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
+    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
     try:
         main()
     except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
@@ -81,6 +83,11 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

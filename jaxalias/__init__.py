@@ -4,7 +4,7 @@ The method in eight lines, one update of it:
 
     tones = sines.draw(key, 40, midi_low=21, midi_high=127, sample_rate=fs, dtype="float32")
     x = sines.render(tones, settling + analysed)
-    y = teacher.render(model, params, x)[:, settling:]
+    y = teacher.settled(model, params, tones, settling=settling, analysed=analysed)
     target = harmonics.bandlimit(y, tones.increment, harmonics.highest_number(27.5, fs))
     memory = model.apply(student, x[:, :settling], model.initial_state(student, 40))[1]
     loss = losses.build(config.LossConfig(), fs)
@@ -21,12 +21,14 @@ from jaxalias import (
     config,
     dsp,
     evaluation,
+    exercises,
     harmonics,
     harmonics_table,
     losses,
     metrics,
     models,
     nmr,
+    parallel,
     phase,
     presets,
     sines,
@@ -38,12 +40,14 @@ __all__ = [
     "config",
     "dsp",
     "evaluation",
+    "exercises",
     "harmonics",
     "harmonics_table",
     "losses",
     "metrics",
     "models",
     "nmr",
+    "parallel",
     "phase",
     "presets",
     "sines",

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from jaxalias import harmonics, metrics, models, sines
+from jaxalias import harmonics, metrics, models, parallel, sines
 from jaxalias.dsp import db_to_amplitude, midi_to_hz, power_to_db, require_precision
 from jaxalias.harmonics import Harmonics
 from jaxalias.models import Model, Params
@@ -54,17 +56,21 @@ PIANO = SineSet()
 
 
 def player(model: Model, params: Params, precision: Any = "float32") -> Play:
-    """The model from its initial state, compiled; its output in float64 for the analysis."""
+    """The model from its initial state, compiled, the batch spread over this host's devices; output in float64."""
     cast = models.cast(params, precision)
-    run = jax.jit(lambda x, state: model.apply(cast, x, state))
+
+    @lru_cache
+    def run_on(mesh: Mesh) -> Callable:
+        return jax.jit(parallel.over_tones(model.apply, mesh, (-1, 0, 0), (0, 0)))
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
+        run = run_on(parallel.mesh_for(x.shape[0], local=True))
         state, parts = model.initial_state(cast, x.shape[0]), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
         block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
         for start in range(0, x.shape[1], block):
-            y, state = run(x[:, start : start + block].astype(precision), state)
-            parts.append(y.astype(jnp.float64))
+            y, state = run(cast, x[:, start : start + block].astype(precision), state)
+            parts.append(jax.device_put(y, jax.local_devices()[0]).astype(jnp.float64))
         return jnp.concatenate(parts, axis=1)
 
     return play

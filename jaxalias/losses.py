@@ -1,6 +1,7 @@
 """ESR, NMR and DC behind a low-pass, weighted into one number (eqs. 13-17)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,13 +11,36 @@ from jaxalias.config import LossConfig, Reduction
 from jaxalias.nmr import nmr
 
 Terms = dict[str, Float[Array, ""]]
-Loss = Callable[[Float[Array, "b t"], Float[Array, "b t"]], tuple[Float[Array, ""], Terms]]
 
 _SILENCE = 1e-12  # mean square added to a target's power: -120 dB of full scale, so silence divides nothing by zero
 
 
+class Differences(NamedTuple):
+    """Of each tone alone, all that the terms of a loss are made of."""
+
+    error: Float[Array, "b"]  # mean square
+    power: Float[Array, "b"]  # of the target, mean square
+    offset: Float[Array, "b"]  # mean
+    nmr: Float[Array, "b"]  # noise-to-mask ratio
+
+
+class Loss(NamedTuple):
+    """loss(estimate, target) -> (total, its terms by name, unweighted), in two steps that can be taken apart.
+
+    measure: every tone by itself, so that tones can lie on different devices.
+    combine: the tones' numbers become one.
+    """
+
+    measure: Callable[[Float[Array, "b t"], Float[Array, "b t"]], Differences]
+    combine: Callable[[Differences], tuple[Float[Array, ""], Terms]]
+
+    def __call__(self, estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
+        """Both steps."""
+        return self.combine(self.measure(estimate, target))
+
+
 def build(config: LossConfig, sample_rate: float) -> Loss:
-    """The loss of a preset: loss(estimate, target) -> (total, its terms by name, unweighted).
+    """The loss of a preset.
 
     Target and estimate pass the same zero-padded low-pass first, designed for `sample_rate`: what lies
     above its edge is not asked of the student.
@@ -27,18 +51,20 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     """
     taps = dsp.lowpass_taps(sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db)
 
-    def loss(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
+    def measure(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> Differences:
         estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
-        ratios = nmr(estimate, target, sample_rate)
+        return Differences(*_differences(estimate, target), nmr(estimate, target, sample_rate))
+
+    def combine(tones: Differences) -> tuple[Float[Array, ""], Terms]:
         terms = {
-            "ESR": esr(estimate, target, config.esr.reduction),
-            "NMR": reduce(ratios, config.nmr.reduction, config.nmr.knee),
-            "DC": dc(estimate, target),
+            "ESR": _esr(tones.error, tones.power, config.esr.reduction),
+            "NMR": reduce(tones.nmr, config.nmr.reduction, config.nmr.knee),
+            "DC": _dc(tones.offset, tones.power),
         }
         total = config.esr.weight * terms["ESR"] + config.nmr.weight * terms["NMR"] + config.dc_weight * terms["DC"]
         return total, terms
 
-    return loss
+    return Loss(measure, combine)
 
 
 def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: Reduction) -> Float[Array, ""]:
@@ -47,17 +73,14 @@ def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: R
     "ratio_of_sums" is one ratio for the whole batch, as in the authors' program: loud tones dominate.
     The others reduce the tones' own ratios.
     """
-    error = jnp.sum((target - estimate) ** 2, axis=1)
-    power = jnp.sum(target**2, axis=1) + _SILENCE * target.shape[1]
-    if reduction == "ratio_of_sums":
-        return jnp.sum(error) / jnp.sum(power)
-    return reduce(error / power, reduction)
+    error, power, _ = _differences(estimate, target)
+    return _esr(error, power, reduction)
 
 
 def dc(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> Float[Array, ""]:
     """Mean over tones of the squared difference of offsets, over the mean square of the targets."""
-    offset = jnp.mean(target - estimate, axis=1)
-    return jnp.mean(offset**2) / (jnp.mean(target**2) + _SILENCE)
+    _, power, offset = _differences(estimate, target)
+    return _dc(offset, power)
 
 
 def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -> Float[Array, ""]:
@@ -74,3 +97,17 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
     if reduction == "soft_hinge":
         return jnp.mean(jnp.log1p(ratios / knee))
     raise ValueError(f"reduction must be mean_of_ratios, geometric or soft_hinge, got {reduction!r}")
+
+
+def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:
+    difference = target - estimate
+    return jnp.mean(difference**2, axis=1), jnp.mean(target**2, axis=1), jnp.mean(difference, axis=1)
+
+
+def _esr(error: Array, power: Array, reduction: Reduction) -> Array:
+    heard = power + _SILENCE
+    return jnp.mean(error) / jnp.mean(heard) if reduction == "ratio_of_sums" else reduce(error / heard, reduction)
+
+
+def _dc(offset: Array, power: Array) -> Array:
+    return jnp.mean(offset**2) / (jnp.mean(power) + _SILENCE)

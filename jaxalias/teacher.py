@@ -1,4 +1,4 @@
-"""The frozen model over whole signals, and what it does to a tone once it has settled (eqs. 1-2)."""
+"""The frozen model, and what it does to a tone once it has settled (eqs. 1-2)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,15 @@ from jaxalias.models import Model, Params
 _SILENCE = 1e-6  # peak to peak, -126 dB of full scale: below it is what rounding leaves of a constant
 
 
-def render(model: Model, params: Params, x: Float[Array, "b t"]) -> Float[Array, "b t"]:
-    """The model's output from its initial state on. No gradient flows into the parameters."""
-    frozen = jax.lax.stop_gradient(params)
-    return model.apply(frozen, x, model.initial_state(frozen, x.shape[0]))[0]
-
-
 def settled(model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int) -> Float[Array, "b t"]:
-    """The last `analysed` of `settling + analysed` samples of the model's answer to sines."""
-    return render(model, params, sines.render(tones, settling + analysed))[:, settling:]
+    """The last `analysed` of `settling + analysed` samples of the model's answer to sines.
+
+    No gradient flows into the parameters. What the model answers while it settles is not asked for, so a
+    convolution does not compute it.
+    """
+    frozen, x = jax.lax.stop_gradient(params), sines.render(tones, settling + analysed)
+    _, memory = model.apply(frozen, x[:, :settling], model.initial_state(frozen, x.shape[0]))
+    return model.apply(frozen, x[:, settling:], memory)[0]
 
 
 def analyse(

@@ -1,9 +1,9 @@
 """One optimiser update, then the loop (section 2.5).
 
-Tones are rendered once and cut into frames; each update takes one frame of a batch of them. Batches drawn
-together take turns, so that updates in a row hear different tones. The model's state is carried from frame
-to frame and the gradient is cut there (truncated back-propagation through time). For a model whose state is
-its past input that cut loses nothing.
+Each update takes one frame of a batch of tones (`exercises`). Batches drawn together take turns, so that updates
+in a row hear different tones. The model's state is carried from frame to frame and the gradient is cut there
+(truncated back-propagation through time). For a model whose state is its past input that cut loses nothing.
+The tones of a batch are spread over the devices (`parallel`); parameters and optimiser are the same on all.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxalias import harmonics, harmonics_table, losses, models, sines, teacher
+from jaxalias import exercises, losses, models, parallel
 from jaxalias.config import FineTuneConfig, OptimiserConfig
-from jaxalias.dsp import midi_to_hz
-from jaxalias.harmonics import Harmonics
+from jaxalias.exercises import Frames
 from jaxalias.models import Model, Params, State
-
-_TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run makes that many draws
-_VALIDATION_MIDI = np.linspace(24.3, 123.7, 24)  # off the semitone grid of the evaluation
-_VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(24)) % 1  # even over 0 ... 1, as in training, whatever the pitch
-
-
-class Frames(NamedTuple):
-    """Tones cut into frames: what a model hears first, what it hears in each frame, what it should answer."""
-
-    lead_in: Float[Array, "tone settling"]
-    inputs: Float[Array, "frame tone t"]
-    targets: Float[Array, "frame tone t"]
 
 
 class TrainState(NamedTuple):
@@ -41,7 +28,7 @@ class TrainState(NamedTuple):
     params: Params
     average: Params  # exponential moving average of params; params themselves without one
     optimiser: optax.OptState
-    memory: State  # of the model for every drawn tone, at the end of its last frame
+    memory: State  # of the model for every batch and tone that was drawn, at the end of its last frame
 
 
 class Progress(NamedTuple):
@@ -81,95 +68,64 @@ def prepare(model: Model, teacher_params: Params, sample_rate: int, config: Fine
         ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
             or asks for float64 without JAX's 64-bit mode; or the teacher is silent or not finite.
     """
-    frozen = models.cast(teacher_params, config.precision)
+    mesh = parallel.mesh_for(config.batch_size, exercises.VALIDATION_TONES)
+    frozen = jax.device_put(models.cast(teacher_params, config.precision), parallel.sharding(mesh, -1))
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
-    settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
-    frame = round(config.frame_s * sample_rate)
-    if not 2048 <= frame <= analysed:
-        raise ValueError(
-            f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
-            f"it must be at least 2048 and at most {analysed}, the analysed part of a tone"
-        )
-    lowest = float(midi_to_hz(min(config.sines.midi_low, _VALIDATION_MIDI[0])))
-    number = harmonics.highest_number(lowest, sample_rate)
-    analyse = partial(teacher.analyse, model, settling=settling, analysed=analysed, number=number)
-    tones_drawn = config.batch_size * config.batches_per_draw
-    draw_tones = partial(
-        sines.draw, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
-        sample_rate=sample_rate, dtype=config.precision,
-    )  # fmt: skip
-
-    def frames_of(tones: sines.Tones, answer: Harmonics, frame: int) -> Frames:
-        x = sines.render(tones, settling + analysed)
-        y = harmonics.resynthesise(answer, tones.increment, analysed)
-        return Frames(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
-
-    def draw(key: Array, source: Params) -> Frames:
-        tones = draw_tones(key, tones_drawn)
-        batches = jax.tree.map(lambda a: a.reshape(config.batches_per_draw, config.batch_size), tones)
-        coefficients, offset = jax.lax.map(partial(analyse, source), batches)
-        return frames_of(tones, Harmonics(coefficients.reshape(tones_drawn, number), offset.reshape(-1)), frame)
-
-    def draw_from_table(key: Array, source: harmonics_table.Table) -> Frames:
-        return frames_of(*harmonics_table.draw(key, source, tones_drawn, number=number), frame)
+    heard = exercises.prepare(model, frozen, sample_rate, config, mesh)
 
     def start(params: Params) -> TrainState:
-        memory = model.initial_state(params, tones_drawn)
+        fresh = model.initial_state(params, config.batch_size)
+        memory = jax.tree.map(lambda a: jnp.broadcast_to(a, (config.batches_per_draw, *a.shape)), fresh)
         return TrainState(params, jax.tree.map(jnp.copy, params), optimiser.init(params), memory)
 
+    def listen(params: Params, lead_in: Float[Array, "batch tone settling"]) -> State:
+        fresh = model.initial_state(params, lead_in.shape[1])
+        return jax.lax.map(lambda x: model.apply(params, x, fresh)[1], lead_in)
+
+    def answer(params: Params, x: Array, y: Array, before: State) -> tuple[losses.Differences, State]:
+        estimate, after = model.apply(params, x, before)
+        return loss.measure(estimate, y), after
+
+    listen_apart = parallel.over_tones(listen, mesh, (-1, 1), 1)
+    answer_apart = parallel.over_tones(answer, mesh, (-1, 0, 0, 0), (0, 0))
+
     def lead_in(state: TrainState, drawn: Frames) -> TrainState:
-        fresh = model.initial_state(state.params, tones_drawn)
-        return state._replace(memory=model.apply(state.params, drawn.lead_in, fresh)[1])
+        return state._replace(memory=listen_apart(state.params, drawn.lead_in))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
         index, batch = divmod(number, config.batches_per_draw)
-        first = batch * config.batch_size
-
-        def of_batch(array: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(array, first, config.batch_size)
-
-        def with_batch(array: Array, part: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(array, part, first, axis=0)
-
-        x, y = of_batch(drawn.inputs[index]), of_batch(drawn.targets[index])
-        before = jax.tree.map(of_batch, state.memory)
+        before = jax.tree.map(lambda a: a[batch], state.memory)
 
         def frame_loss(params: Params) -> tuple[Array, tuple]:
-            estimate, after = model.apply(params, x, before)
-            total, terms = loss(estimate, y)
+            tones, after = answer_apart(params, drawn.inputs[batch, index], drawn.targets[batch, index], before)
+            total, terms = loss.combine(tones)
             return total, (terms, after)
 
         (total, (terms, after)), gradient = jax.value_and_grad(frame_loss, has_aux=True)(state.params)
         steps, moments = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
-        memory = jax.tree.map(with_batch, state.memory, after)
+        memory = jax.tree.map(lambda every, part: every.at[batch].set(part), state.memory, after)
         return TrainState(params, average, moments, memory), {"loss": total, **terms}
 
-    def validate(params: Params, heard: Frames) -> losses.Terms:
-        memory = model.initial_state(params, heard.lead_in.shape[0])
-        _, memory = model.apply(params, heard.lead_in, memory)
-        total, terms = loss(model.apply(params, heard.inputs[0], memory)[0], heard.targets[0])
+    def validate(params: Params, once: Frames) -> losses.Terms:
+        memory = jax.tree.map(lambda a: a[0], listen_apart(params, once.lead_in))
+        total, terms = loss.combine(answer_apart(params, once.inputs[0, 0], once.targets[0, 0], memory)[0])
         return {"loss": total, **terms}
 
-    validation_tones = _validation_tones(sample_rate, config.precision)
-    analyse_now = partial(jax.jit(analyse), frozen)
-    validation = jax.jit(partial(frames_of, frame=analysed))(validation_tones, analyse_now(validation_tones))
-    teacher.refuse_unusable(validation.targets[0], validation_tones.increment, sample_rate)
-    jit_draw = partial(jax.jit(draw), source=frozen)
-    if config.table_tones is not None:
-        tones = draw_tones(jax.random.fold_in(jax.random.key(config.seed), _TABLE), config.table_tones)
-        table = harmonics_table.measure(analyse_now, tones, config.batch_size)
-        jit_draw = partial(jax.jit(draw_from_table), source=table)
+    laid_out = parallel.sharding(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
+    begin_state = partial(jax.jit(start, out_shardings=laid_out), frozen)
     jit_validate = jax.jit(validate)
     return Run(
-        start=lambda: jax.jit(start)(frozen),
-        draw=jit_draw,
-        lead_in=jax.jit(lead_in, donate_argnums=0),
-        update=jax.jit(update, donate_argnums=0),
-        validate=lambda params: jit_validate(params, validation),
-        updates_per_draw=analysed // frame * config.batches_per_draw,
+        start=begin_state,
+        draw=heard.draw,
+        lead_in=jax.jit(lead_in, donate_argnums=0, out_shardings=laid_out),
+        update=jax.jit(update, donate_argnums=0, out_shardings=(laid_out, parallel.sharding(mesh, -1))),
+        validate=lambda params: jit_validate(params, heard.validation),
+        updates_per_draw=heard.validation.inputs.shape[-1]
+        // round(config.frame_s * sample_rate)
+        * config.batches_per_draw,
         config=config,
     )
 
@@ -257,13 +213,3 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
         rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     return optax.chain(clip, optax.adam(rate))
-
-
-def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
-    f0 = midi_to_hz(_VALIDATION_MIDI)
-    return sines.tones(f0, _VALIDATION_AMPLITUDES, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
-
-
-def _cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:
-    count = x.shape[1] // frame
-    return jnp.moveaxis(x[:, : count * frame].reshape(x.shape[0], count, frame), 1, 0)

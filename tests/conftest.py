@@ -9,8 +9,8 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "nmr", "losses", "metrics",
-    "training", "oversampling", "evaluation", "audio_files",
+    "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises", "nmr",
+    "losses", "metrics", "training", "oversampling", "evaluation", "audio_files",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

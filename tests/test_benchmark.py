@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from jaxalias import config, harmonics, models, nmr, presets, sines, training
+from jaxalias import config, exercises, harmonics, models, nmr, presets, sines, training
 
 FS = benchmark.SAMPLE_RATE
 _TCN = benchmark.NETWORKS["tcn"].config
@@ -114,7 +114,7 @@ def test_peer_updates(torch, peers, name):
     params = models.cast(model.init(jax.random.key(1)), "float64")
     run = training.prepare(model, params, FS, presets.authors(model_config).model_copy(update=changes))
     lead_in, x, y = np.split(benchmark._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
-    drawn = jax.tree.map(jnp.asarray, training.Frames(lead_in, x[None], y[None]))
+    drawn = jax.tree.map(jnp.asarray, exercises.Frames(lead_in[None], x[None, None], y[None, None]))
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 

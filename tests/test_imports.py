@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    "config", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "nmr", "losses",
-    "metrics", "presets", "training", "checkpoints", "oversampling", "evaluation", "music", "audio_files", "pictures",
-    "reporting", "page",
+    "config", "parallel", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises",
+    "nmr", "losses", "metrics", "presets", "training", "checkpoints", "oversampling", "evaluation", "music",
+    "audio_files", "pictures", "reporting", "page",
 )  # fmt: skip
 LIBRARY = sorted((ROOT / "jaxalias").rglob("*.py"))
 

@@ -13,7 +13,7 @@ import tolerances
 from pydantic import ValidationError
 
 from jaxalias import config as configs
-from jaxalias import models, presets, training
+from jaxalias import exercises, models, presets, training
 from jaxalias.checkpoints import CheckpointMismatchError, Checkpoints
 from jaxalias.config import FineTuneConfig, LayerArrayConfig, LSTMConfig, OptimiserConfig, SineConfig, WaveNetConfig
 
@@ -168,7 +168,7 @@ def poisoned(run: training.Run, at: int) -> training.Run:
     """A run whose parameters are no numbers from update `at` on; the loss of that update itself still is one."""
     done = 0
 
-    def update(state: training.TrainState, drawn: training.Frames, number: int) -> tuple:
+    def update(state: training.TrainState, drawn: exercises.Frames, number: int) -> tuple:
         nonlocal done
         done += 1
         state, terms = run.update(state, drawn, number)
