@@ -1,9 +1,11 @@
 """What all commands share: options, exit codes, progress, records of a run."""
 
 import argparse
+import hashlib
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +77,9 @@ def run(main: Callable[[], None]) -> None:
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
     if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # there are many small ones
     try:
         main()
     except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
@@ -88,6 +93,15 @@ def run(main: Callable[[], None]) -> None:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compilation_cache() -> Path:
+    """Where compiled programs are kept between runs: apart for each kind of processor that shares the folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    about = Path("/proc/cpuinfo")
+    flags = re.search(r"^(?:flags|Features)\s*:.*$", about.read_text(), re.MULTILINE) if about.exists() else None
+    kind = f"{platform.machine()} {flags.group() if flags else platform.processor()}"
+    return home / "jaxalias" / hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -98,12 +98,15 @@ def prepare(model: Model, frozen: Params, sample_rate: int, config: FineTuneConf
     tones = _validation_tones(sample_rate, config.precision)
     hear = jax.jit(parallel.over_tones(partial(from_teacher, analysed), mesh, (-1, 1), AXES))
     validation = hear(frozen, jax.tree.map(lambda a: a[None], tones))
-    teacher.refuse_unusable(validation.targets[0, 0], tones.increment, sample_rate)
+    whole = parallel.sharding(mesh, -1)  # for the host to read, which on several hosts sees only its own devices
+    teacher.refuse_unusable(
+        jax.jit(lambda y: y[0, 0], out_shardings=whole)(validation.targets), tones.increment, sample_rate
+    )
     updates = analysed // frame * config.batches_per_draw
     if config.table_tones is None:
         return Exercises(partial(jax.jit(draw), params=frozen), updates, validation)
     measured = draw_tones(jax.random.fold_in(jax.random.key(config.seed), _TABLE), config.table_tones)
-    analyse = jax.jit(parallel.over_tones(answer_of, mesh, (-1, 0), 0))
+    analyse = jax.jit(parallel.over_tones(answer_of, mesh, (-1, 0), 0), out_shardings=whole)
     table = harmonics_table.measure(partial(analyse, frozen), measured, config.batch_size)
     return Exercises(partial(jax.jit(draw_from_table), table=table), updates, validation)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxalias import models
 from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
-from jaxalias.models import lstm
+from jaxalias.models import lstm, wavenet
 from jaxalias.models.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
@@ -210,6 +210,28 @@ def test_blocks_of_any_size_are_one_piece(config: LSTMConfig | WaveNetConfig) ->
         np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=tolerances.F64)
 
     check()
+
+
+@pytest.mark.parametrize("name", WAVENETS)
+def test_a_wavenet_works_through_a_long_signal_in_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three blocks and a shorter first one, each layer with the end of its own past: the same as in one block."""
+    p, model, x = parameters(WAVENETS[name]), models.build(WAVENETS[name]), jnp.asarray(RNG.normal(size=(2, 33)))
+    past = jnp.asarray(RNG.normal(size=(2, model.receptive_field - 1)))
+
+    def run() -> list[jax.Array]:
+        def power(p: dict) -> tuple[jax.Array, tuple]:
+            y, state = model.apply(p, x, past)
+            return jnp.mean(y**2), (y, state)
+
+        blocks = str(jax.make_jaxpr(jax.grad(power, has_aux=True))(p)).count("length=3")
+        assert (blocks > 0) == (wavenet._LONG <= 33)
+        return jax.tree.leaves(jax.jit(jax.grad(power, has_aux=True))(p))
+
+    whole = run()
+    monkeypatch.setattr(wavenet, "_BLOCK", 10)
+    monkeypatch.setattr(wavenet, "_LONG", 33)
+    for ours, wanted in zip(run(), whole, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=tolerances.F64)
 
 
 def test_initial_state_is_the_stored_one() -> None:

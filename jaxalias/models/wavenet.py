@@ -1,9 +1,9 @@
 """NAM's WaveNet: a dilated causal convolutional network, state = the past of the input.
 
-Signals inside are (c, t), one tone at a time: the activations of one tone stay in the cache, and the
-backward pass recomputes them rather than storing them for the whole batch. On a CPU that is both the
-fastest order tried and the smallest (`experiments/benchmark.py`); on an accelerator the batch is mapped
-in parallel.
+Signals inside are (c, t), one tone at a time and, where it is long, a block of time at a time, each layer keeping
+the end of what it heard: the activations of a block stay in the cache, and the backward pass recomputes them
+rather than storing them. On a CPU that is the fastest order tried and the smallest (`experiments/BENCHMARKS.md`);
+on an accelerator the whole batch is one block.
 """
 
 from typing import Any
@@ -15,6 +15,12 @@ from jaxtyping import Array, Float
 
 from jaxalias.config import LayerArrayConfig, WaveNetConfig
 from jaxalias.models.activations import ACTIVATIONS
+
+Memory = tuple[tuple[Array, ...], ...]
+"""Of each layer of each array the end of its input, (c, kept)."""
+
+_BLOCK = 2048  # samples, of which a few layers' activations fit into a core's cache
+_LONG = 4 * _BLOCK  # a shorter signal is one block
 
 
 def receptive_field(config: WaveNetConfig) -> int:
@@ -31,22 +37,43 @@ def apply(
     with: in training no gradient is cut at the edge of a frame.
     """
     heard = jnp.concatenate([past, x], axis=1)
-    one_tone = jax.checkpoint(lambda tone: net.apply({"params": params}, tone[None]))
-    y = jax.lax.map(one_tone, heard) if jax.default_backend() == "cpu" else jax.vmap(one_tone)(heard)
+    samples, on_cpu = x.shape[1], jax.default_backend() == "cpu"
+    later = (samples - 1) // _BLOCK if on_cpu and samples >= _LONG else 0  # blocks after the first
+
+    @jax.checkpoint
+    def block(memory: Memory | None, heard: Float[Array, "heard"]) -> tuple[Memory, Float[Array, "t"]]:
+        played: Any = net.apply({"params": params}, heard[None], memory)
+        return played
+
+    def one_tone(tone: Float[Array, "heard"]) -> Float[Array, "t"]:
+        first = tone.shape[0] - later * _BLOCK
+        memory, y = block(None, tone[:first])
+        if not later:
+            return y
+        _, ys = jax.lax.scan(block, memory, tone[first:].reshape(later, _BLOCK))
+        return jnp.concatenate([y, ys.ravel()])
+
+    y = jax.lax.map(one_tone, heard) if on_cpu else jax.vmap(one_tone)(heard)
     return y, heard[:, heard.shape[1] - past.shape[1] :]
 
 
 class WaveNet(nn.Module):
-    """y = WaveNet(config).apply({"params": params}, x): (1, r - 1 + t) samples in, (t,) out."""
+    """memory, y = WaveNet(config).apply({"params": params}, x, memory), all t samples of x in y.
+
+    Without memory the first r - 1 samples of x, the receptive field but one, are the past: y is (t - r + 1,).
+    """
 
     config: WaveNetConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "1 heard"]) -> Float[Array, "t"]:
+    def __call__(self, x: Float[Array, "1 t"], memory: "Memory | None" = None) -> "tuple[Memory, Float[Array, 's']]":
         signal, head = x, jnp.zeros((self.config.layer_arrays[0].channels, x.shape[1]), x.dtype)
+        kept = []
         for index, array in enumerate(self.config.layer_arrays):
-            signal, head = LayerArray(array, name=f"array_{index}")(signal, x, head)
-        return self.config.head_scale * head[0]
+            before = None if memory is None else memory[index]
+            signal, head, after = LayerArray(array, name=f"array_{index}")(signal, x, head, before)
+            kept.append(after)
+        return tuple(kept), self.config.head_scale * head[0]
 
 
 class LayerArray(nn.Module):
@@ -55,14 +82,19 @@ class LayerArray(nn.Module):
     config: LayerArrayConfig
 
     @nn.compact
-    def __call__(self, signal: Array, condition: Array, head: Array) -> tuple[Array, Array]:
+    def __call__(
+        self, signal: Array, condition: Array, head: Array, memory: tuple[Array, ...] | None
+    ) -> tuple[Array, Array, tuple[Array, ...]]:
         signal = Pointwise(self.config.channels, bias=False, name="rechannel")(signal)
-        outputs = []
+        outputs, kept = [], []
         for index, dilation in enumerate(self.config.dilations):
-            signal, output = Layer(self.config, dilation, name=f"layer_{index}")(signal, condition)
+            heard = signal if memory is None else jnp.concatenate([memory[index], signal], axis=1)
+            kept.append(heard[:, heard.shape[1] - (self.config.kernel_size - 1) * dilation :])
+            signal, output = Layer(self.config, dilation, name=f"layer_{index}")(heard, condition)
             outputs.append(output)
         total = sum((_newest(output, signal) for output in outputs), start=_newest(head, signal))
-        return signal, Pointwise(self.config.head_size, bias=self.config.head_bias, name="head_rechannel")(total)
+        head = Pointwise(self.config.head_size, bias=self.config.head_bias, name="head_rechannel")(total)
+        return signal, head, tuple(kept)
 
 
 class Layer(nn.Module):
