@@ -75,7 +75,7 @@ def input_errors(prefix: str = "") -> Iterator[None]:
 def run(main: Callable[[], None]) -> None:
     """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
-    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))

@@ -17,6 +17,8 @@ CHECKED = (
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do where a float is asked for
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)  # whatever the machine, here ...
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # ... and in the commands that tests call and start
 install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked")
 
 
