@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import command_line
-from jaxalias import config, dsp, harmonics, models, nmr, parallel, presets, sines, training
+from jaxalias import config, dsp, harmonics, models, nmr, parallel, presets, runs, sines
+from jaxalias.exercises import Student
 
 try:
     import torch
@@ -206,7 +207,7 @@ def model_work(side: str, precision: str, *, network: Network, samples: int, gra
     model, params = _model(network, precision)
     state = model.initial_state(params, network.batch)
 
-    apply = parallel.over_tones(model.apply, parallel.mesh_for(network.batch), (-1, 0, 0), (0, 0))
+    apply = parallel.over_tones(model.apply, parallel.mesh_for(1, network.batch), (-1, 0, 0), (0, 0))
 
     def power(params: models.Params, x: jax.Array) -> jax.Array:
         return jnp.mean(apply(params, x, state)[0] ** 2)
@@ -220,7 +221,7 @@ def draw_work(side: str, precision: str, *, network: Network, table: bool) -> Wo
     if side == "peer":
         return None
     run = _run(network, precision, table_tones=network.batch if table else None)  # a larger table answers as fast
-    return partial(run.draw, jax.random.key(0))
+    return partial(run.draw, _keys(0))
 
 
 def training_work(side: str, precision: str, *, network: Network, whole: bool) -> Work:
@@ -233,15 +234,14 @@ def training_work(side: str, precision: str, *, network: Network, whole: bool) -
         return partial(trainer.update, *(torch.tensor(x) for x in _signals(network.batch, network.frame, precision)))
 
     run = _run(network, precision)
-    key = jax.random.key(0)
-    drawn = run.draw(key)
+    drawn, batch = run.draw(_keys(0)), 0
     state = run.lead_in(run.start(), drawn)
 
     def work() -> Any:
-        nonlocal key, drawn, state
+        nonlocal batch, drawn, state
         if whole:
-            key, now = jax.random.split(key)
-            drawn = run.draw(now)
+            batch += 1
+            drawn = run.draw(_keys(batch))
             state = run.lead_in(state, drawn)
         for number in range(run.updates_per_draw if whole else 1):
             state, terms = run.update(state, drawn, number)
@@ -255,11 +255,16 @@ def _model(network: Network, precision: str) -> tuple[models.Model, models.Param
     return model, models.cast(model.init(jax.random.key(0)), precision)
 
 
-def _run(network: Network, precision: str, **changes: Any) -> training.Run:
+def _run(network: Network, precision: str, **changes: Any) -> runs.Run:
     """A run by the authors' recipe, in the batch and frame of the network."""
     changes |= {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
     config = presets.authors(network.config).model_copy(update=changes)
-    return training.prepare(*_model(network, precision), SAMPLE_RATE, config)
+    model, params = _model(network, precision)
+    return runs.prepare(model, [Student("", params, config)], SAMPLE_RATE)
+
+
+def _keys(batch: int) -> jax.Array:
+    return jax.random.key(batch)[None]  # of the only student
 
 
 def _signals(batch: int, samples: int, precision: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jaxalias import audio_files
+from jaxalias import audio_files, parallel
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PLAIN_LINE_EVERY_S = 10.0
+_LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
 
 
 class BadInputError(Exception):
@@ -90,6 +91,16 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit(130) from None
 
 
+def join_hosts() -> None:
+    """Become one of several processes; before any computation. What JAX cannot find out stands in the environment."""
+    ask = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
+    try:
+        given: dict[str, Any] = {key: int(os.environ[name]) for key, name in ask.items() if name in os.environ}
+        jax.distributed.initialize(**given, shutdown_timeout_seconds=_LAST_HOST_S)
+    except (ValueError, RuntimeError) as error:
+        raise BadInputError(f"--distributed: {' '.join(str(error).split())}") from error
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -117,7 +128,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: parallel.any_host(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -178,6 +189,21 @@ def print_table(rows: list[list[str]], title: str) -> None:
     for row in rows[1:]:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as given, folders as the files below them in order of name; hidden ones left out, each file once."""
+    seen = set()
+    for path in paths:
+        with input_errors():
+            if not path.exists():
+                raise ValueError(f"{path}: must be a file or a folder, there is none of this name")
+            below = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in below:
+            hidden = path.is_dir() and any(part.startswith(".") for part in file.relative_to(path).parts)
+            if not hidden and not file.is_dir() and file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
 
 
 def read_audio(path: Path, sample_rate: int) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""Take the aliasing out of a model: import, fine-tune, validate, export in the format that came in."""
+"""Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
-import hashlib
 import sys
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ import jax
 
 import jaxalias
 import weights_import
-from experiments import command_line, measuring, report
+from experiments import command_line, fine_tuning, measuring, report
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import models, training
-from jaxalias.checkpoints import Checkpoints
+from experiments.fine_tuning import Job, Training
+from jaxalias import music
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
+from jaxalias.training import Progress
 from weights_import import ModelFile
 
 DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
@@ -24,41 +24,26 @@ DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_ls
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    with input_errors():
-        source = weights_import.load(args.model)
-    config = resolve_config(args, source)
-    run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
-    output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"
-    refuse_unwritable(output, args.model)
-    clips = measuring.load_clips(args.audio, (), source.sample_rate)
+    if args.distributed:
+        command_line.join_hosts()
+    jobs = list(plan(args))
+    clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
+    claimed = [(job, fine_tuning.claim(job)) for job in jobs]
 
-    started = time.monotonic()
-    progress, updates_here = fine_tune(source, config, run_dir, args.quiet)
-    training_seconds = time.monotonic() - started
-    if progress.updates_done < config.updates:
-        print(
-            f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes",
-            file=sys.stderr,
-        )
-        raise SystemExit(130)
-
-    student = export(source, config, progress, output)
-    candidates = [measuring.candidate_of(source, "teacher"), measuring.candidate_of(student, "student")]
-    record, performances = measuring.measure(candidates, source.sample_rate, clips, quiet=args.quiet)
-    record |= {
-        "updates": config.updates,
-        "seconds": training_seconds,
-        "updates_per_second": updates_here / training_seconds if updates_here else None,
-        "output": str(output),
-        "preset": config.preset,
-        "config": config.model_dump(mode="json"),
-        "history": progress.history,
-    }
-    written = [output, *report.write(run_dir, record, candidates, performances)]
-    for path in filter(None, (run_dir / "result.json", args.json)):
-        command_line.write_json(path, record)
-        written.append(path)
-    measuring.print_result(record, f"{args.model.name}, {config.updates} updates", written)
+    records, failed = [], False
+    for group, done in fine_tuning.in_step(claimed):
+        for (job, _), result in zip(group, fine_tuning.fine_tune(group, done, args.quiet), strict=True):
+            if result.progress is None:
+                what = "diverged: its loss or its parameters are not finite any more"
+                print(f"{job.source.path}: {what}; the last good checkpoint is in {job.run_dir}", file=sys.stderr)
+                failed = True
+            elif jax.process_index() == 0:
+                records.append(finish(job, result, clips[job.source.sample_rate], args.quiet))
+    if args.json and records:
+        command_line.write_json(args.json, records[0] if len(jobs) == 1 else {"runs": records})
+        print(f"wrote {args.json}")
+    if failed:
+        raise SystemExit(1)
 
 
 def parse_arguments() -> Any:
@@ -67,18 +52,24 @@ def parse_arguments() -> Any:
     parser.add_argument(
         "--model",
         type=Path,
-        default=DEFAULT_MODEL,
+        nargs="+",
+        default=[DEFAULT_MODEL],
         metavar="FILE",
-        help="NAM .nam, GuitarML .json or PyTorch checkpoint; told apart by content",
+        help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; several of one shape are "
+        "trained together, and a folder stands for the files in it",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where the student goes (default: into the run folder)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the student goes; of several a folder (default: into the run folder)",
     )
     parser.add_argument(
         "--run-dir",
         type=Path,
         metavar="DIR",
-        help="checkpoints and report; the same folder again resumes (default: runs/MODEL-PRESET)",
+        help="checkpoints and report; the same folder again resumes; of several models one that holds a folder for "
+        "each (default: runs/MODEL-PRESET)",
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/presets.py")
     parser.add_argument(
@@ -103,7 +94,38 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="music to play through teacher and student, WAV or FLAC: ESR and MRSL in the table, players in the report",
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts with this command line and one file system: on a TPU pod, under Slurm or Open MPI "
+        "as it is, elsewhere with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set",
+    )
     return parser.parse_args()
+
+
+def plan(args: Any) -> Iterator[Job]:
+    """What is to be done, checked as far as it can be before the training."""
+    paths = list(command_line.find_files(args.model))
+    several = len(paths) > 1
+    stems = [path.stem for path in paths]
+    for path in paths:
+        if stems.count(path.stem) > 1:
+            raise BadInputError(
+                f"{path}: another model has the name {path.stem} too; results go by name, give it another"
+            )
+    for path in paths:
+        with input_errors():
+            source = weights_import.load(path)
+        config = resolve_config(args, source)
+        run_dir = args.run_dir or Path("runs") / f"{path.stem}-{config.preset}"
+        if several and args.run_dir:
+            run_dir = args.run_dir / path.stem
+        name = f"{path.stem}_antialiased{path.suffix}"
+        output = args.output or run_dir / name
+        if several and args.output:
+            output = args.output / name
+        refuse_unwritable(output, path)
+        yield Job(source, config, run_dir, output)
 
 
 def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
@@ -113,47 +135,31 @@ def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
     return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
 
 
-def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: bool) -> tuple[training.Progress, int]:
-    """Start or resume the run; returns its progress and the updates made in this process."""
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "model": source.config.model_dump(mode="json"),
-        "model_sha256": hashlib.sha256(source.path.read_bytes()).hexdigest(),
+def finish(job: Job, result: Training, clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
+    """Export, measure and report; the record of INTERFACE.md."""
+    assert result.progress is not None
+    student = export(job, result.progress)
+    candidates = [measuring.candidate_of(job.source, "teacher"), measuring.candidate_of(student, "student")]
+    record, performances = measuring.measure(candidates, job.source.sample_rate, clips, quiet=quiet)
+    record |= {
+        "updates": job.config.updates,
+        "seconds": result.seconds,
+        "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
+        "output": str(job.output),
+        "preset": job.config.preset,
+        "config": job.config.model_dump(mode="json"),
+        "history": result.progress.history[0],
     }
-    with input_errors():
-        checkpoints = Checkpoints(run_dir, identity)
-    if config.table_tones and not quiet:
-        print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
-    with input_errors(str(source.path)):
-        run = training.prepare(models.build(source.config), source.params, source.sample_rate, config)
-    fresh = training.begin(run)
-    progress = checkpoints.restore(fresh) or fresh
-    before = progress.updates_done
-    with (
-        command_line.stop_on_interrupt() as should_stop,
-        command_line.progress("update", config.updates, before, quiet=quiet) as step,
-    ):
-        if before and not quiet:
-            print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr, flush=True)
-        try:
-            progress = training.advance(
-                run,
-                progress,
-                on_update=lambda record: step("  ".join(f"{k} {record[k]:.4g}" for k in ("loss", "ESR", "NMR"))),
-                on_checkpoint=checkpoints.save,
-                should_stop=should_stop,
-            )
-        except training.DivergedError as error:
-            print(f"finetune.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
-            raise SystemExit(1) from None
-    checkpoints.close()
-    if progress.updates_done == config.updates and progress.best_loss == fresh.best_loss:
-        print("no update improved the validation loss: the student is the teacher; try more updates", file=sys.stderr)
-    return progress, progress.updates_done - before
+    path = job.run_dir / "result.json"
+    written = [job.output, *report.write(job.run_dir, record, candidates, performances), path]
+    command_line.write_json(path, record)
+    measuring.print_result(record, f"{job.source.path.name}, {job.config.updates} updates", written)
+    return record
 
 
-def export(source: ModelFile, config: FineTuneConfig, progress: training.Progress, output: Path) -> ModelFile:
+def export(job: Job, progress: Progress) -> ModelFile:
     """Write the best student in the format of the source and read it back."""
+    source, config = job.source, job.config
     note = {
         "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
         "program": f"jaxalias {jaxalias.__version__}",
@@ -163,8 +169,9 @@ def export(source: ModelFile, config: FineTuneConfig, progress: training.Progres
         "seed": config.seed,
     }
     with input_errors():
-        weights_import.save(output, weights_import.fine_tuned(source, jax.device_get(progress.best), note))
-        return weights_import.load(output)
+        best = jax.tree.map(lambda a: a[0], progress.best)
+        weights_import.save(job.output, weights_import.fine_tuned(source, best, note))
+        return weights_import.load(job.output)
 
 
 def refuse_unwritable(output: Path, model: Path) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ COLUMNS = ("rank", "path", "format", "sample_rate", "parameters", "NMR-S", "ESR-
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    paths = list(find_files(args.paths))
+    paths = list(command_line.find_files(args.paths))
     if not paths:
         raise BadInputError(f"{', '.join(map(str, args.paths))}: must hold at least 1 file, got 0")
     sine_set = QUICK if args.quick else evaluation.SineSet()
@@ -55,21 +55,6 @@ def parse_arguments() -> Any:
     parser.add_argument("--quick", action="store_true", help="-18 dB tones only: a third of the time")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the models")
     return parser.parse_args()
-
-
-def find_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as given, folders as the files below them in order of name; hidden ones left out, each file once."""
-    seen = set()
-    for path in paths:
-        with input_errors():
-            if not path.exists():
-                raise ValueError(f"{path}: must be a file or a folder, there is none of this name")
-            below = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in below:
-            hidden = path.is_dir() and any(part.startswith(".") for part in file.relative_to(path).parts)
-            if not hidden and not file.is_dir() and file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
 
 
 def measure_all(

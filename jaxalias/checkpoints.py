@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from jaxalias.training import Progress
 
 _ARRAYS, _PROGRESS = "arrays", "progress"
+_KEPT = 2
 
 
 class CheckpointMismatchError(ValueError):
@@ -21,45 +22,61 @@ class CheckpointMismatchError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one run in one folder.
+    """The checkpoints of one student in one folder, whether it is trained alone or with others.
+
+    With several hosts the first writes and all read, so the folder has to be one that they share.
 
     Args:
-        folder: of the run, made if it is not there; checkpoints go to `checkpoints` in it.
-        identity: what the run is (config, model), as plain JSON; a folder that holds another is refused.
+        folder: of the student, made if it is not there; checkpoints go to `checkpoints` in it.
+        identity: what is trained (config, model), as plain JSON; a folder that holds another is refused.
 
     Raises:
         CheckpointMismatchError: names the first key that differs and both values.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder / "run.json", identity)
+        self._here = jax.process_index()
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if self._here == 0:
+            _claim(folder / "run.json", identity)
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=self._here, active_processes={self._here}, barrier_sync_key_prefix=f"host{self._here}"
+        )
         self._manager = ocp.CheckpointManager(
             folder.absolute() / "checkpoints",
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=_KEPT, create=False, enable_async_checkpointing=False, multiprocessing_options=alone
+            ),
         )
 
     def save(self, progress: Progress) -> None:
-        """Write a checkpoint; returns when it is on disk."""
+        """Write the progress of the student (`training.split`); returns when it is on disk."""
+        if self._here:
+            return
         arrays = {"state": progress.state, "best": progress.best}
-        rest = {"best_loss": progress.best_loss, "history": progress.history}
+        rest = {"best_loss": progress.best_loss[0], "history": progress.history[0]}
         self._manager.save(
             progress.updates_done,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
         )
 
-    def restore(self, like: Progress) -> Progress | None:
-        """The newest checkpoint, or None where there is none. `like` gives shapes and types."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, {"state": like.state, "best": like.best})
+    def steps(self) -> list[int]:
+        """After which updates there is a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def restore(self, step: int, like: Progress) -> Progress:
+        """The progress of the student after `step` updates, on the host. `like` gives shapes and types."""
         saved = self._manager.restore(
             step,
-            args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardRestore(shapes), _PROGRESS: ocp.args.JsonRestore()}),
+            args=ocp.args.Composite(
+                **{
+                    _ARRAYS: ocp.args.StandardRestore({"state": like.state, "best": like.best}),
+                    _PROGRESS: ocp.args.JsonRestore(),
+                }
+            ),
         )
         arrays, rest = saved[_ARRAYS], saved[_PROGRESS]
-        return Progress(step, arrays["state"], arrays["best"], rest["best_loss"], rest["history"])
+        return Progress(step, arrays["state"], arrays["best"], [rest["best_loss"]], [rest["history"]])
 
     def close(self) -> None:
         """Wait for Orbax to finish."""

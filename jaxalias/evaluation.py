@@ -64,7 +64,7 @@ def player(model: Model, params: Params, precision: Any = "float32") -> Play:
         return jax.jit(parallel.over_tones(model.apply, mesh, (-1, 0, 0), (0, 0)))
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
-        run = run_on(parallel.mesh_for(x.shape[0], local=True))
+        run = run_on(parallel.mesh_for(1, x.shape[0], local=True))
         state, parts = model.initial_state(cast, x.shape[0]), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
         block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once

@@ -1,10 +1,11 @@
-"""What a student hears and what it should answer: tones and their targets, cut into frames (section 2.5).
+"""What students hear and what they should answer: tones and their targets, cut into frames (section 2.5).
 
 A draw makes several batches of tones at once; each update takes one frame of one batch of them. The targets come
-from the frozen teacher, or from a table of its harmonics that was measured before the run.
+from each one's frozen teacher, or from a table of its harmonics that was measured before the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
-from jaxalias import harmonics, harmonics_table, parallel, sines, teacher
+from jaxalias import harmonics, harmonics_table, models, parallel, sines, teacher
 from jaxalias.config import FineTuneConfig
 from jaxalias.dsp import midi_to_hz
 from jaxalias.harmonics import Harmonics
@@ -28,33 +29,48 @@ _VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # e
 
 
 class Frames(NamedTuple):
-    """Batches of tones cut into frames: what a model hears first, what in each frame, what it should answer."""
+    """Batches of tones cut into frames: what a model hears first, what in each frame, what it should answer.
 
-    lead_in: Float[Array, "batch tone settling"]
-    inputs: Float[Array, "batch frame tone t"]
-    targets: Float[Array, "batch frame tone t"]
+    Of one student, or of all with them as the first axis.
+    """
+
+    lead_in: Float[Array, "*student batch tone settling"]
+    inputs: Float[Array, "*student batch frame tone t"]
+    targets: Float[Array, "*student batch frame tone t"]
 
 
-AXES = Frames._make((1, 2, 2))  # where the tones are, for `parallel`
+AXES = Frames._make((1, 2, 2))  # where the tones are, for `parallel`, which puts the students before them
+
+
+class Student(NamedTuple):
+    """One of those that are trained together."""
+
+    name: str  # for errors
+    teacher: Params  # in any precision
+    config: FineTuneConfig
 
 
 class Exercises(NamedTuple):
-    """What one run hears."""
+    """What the students of a run hear. Every array has the students as its first axis."""
 
-    draw: Callable[[Key[Array, ""]], Frames]  # compiled; `batches_per_draw` batches
+    draw: Callable[[Key[Array, "student"]], Frames]  # compiled; `batches_per_draw` batches
     updates_per_draw: int
-    validation: Frames  # one batch of one frame, the same for every run at this sample rate
+    validation: Frames  # one batch of one frame, of the same tones for every run at this sample rate
+    left_out: tuple[int, ...]  # tones of each student's table that could not be used
 
 
-def prepare(model: Model, frozen: Params, sample_rate: int, config: FineTuneConfig, mesh: Mesh) -> Exercises:
-    """Get ready to draw, with the tones of every batch spread over the devices of `mesh`.
+def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_rate: int, mesh: Mesh) -> Exercises:
+    """Get ready to draw, with the students and the tones of every batch spread over the devices of `mesh`.
 
     Args:
-        frozen: the teacher's parameters in `config.precision`.
+        students: alike but for their names, teachers and seeds, as far as this stage goes.
+        frozen: their teachers' parameters in the precision of the run, students along the first axis.
 
     Raises:
-        ValueError: frame shorter than an NMR frame or longer than a tone; or the teacher is silent or not finite.
+        ValueError: frame shorter than an NMR frame or longer than a tone; or a teacher, named, that is silent or
+            not finite or has more than one answer to most tones of its table.
     """
+    config = students[0].config
     settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
     frame = round(config.frame_s * sample_rate)
     if not 2048 <= frame <= analysed:
@@ -85,30 +101,47 @@ def prepare(model: Model, frozen: Params, sample_rate: int, config: FineTuneConf
         return jax.lax.map(lambda batch: frames_of(batch[0], batch[1], frame), (tones, answers))
 
     def in_batches(tree: Any) -> Any:
-        return jax.tree.map(lambda a: a.reshape(config.batches_per_draw, config.batch_size, *a.shape[1:]), tree)
+        shape = (len(students), config.batches_per_draw, config.batch_size)
+        return jax.tree.map(lambda a: a.reshape(*shape, *a.shape[2:]), tree)
 
-    def draw(key: Array, params: Params) -> Frames:
-        tones = in_batches(draw_tones(key, tones_drawn))
-        return parallel.over_tones(partial(from_teacher, frame), mesh, (-1, 1), AXES)(params, tones)
+    def draw(keys: Array, params: Params) -> Frames:
+        tones = in_batches(jax.vmap(lambda key: draw_tones(key, tones_drawn))(keys))
+        return parallel.over_students(partial(from_teacher, frame), mesh, (-1, 1), AXES)(params, tones)
 
-    def draw_from_table(key: Array, table: Table) -> Frames:
-        drawn = in_batches(harmonics_table.draw(key, table, tones_drawn, number=number))
-        return parallel.over_tones(from_harmonics, mesh, (1, 1), AXES)(*drawn)
+    def draw_from_table(keys: Array, tables: Table) -> Frames:
+        look_up = partial(harmonics_table.draw, batch=tones_drawn, number=number)
+        drawn = in_batches(jax.vmap(look_up)(keys, tables))
+        return parallel.over_students(from_harmonics, mesh, (1, 1), AXES)(*drawn)
 
     tones = _validation_tones(sample_rate, config.precision)
-    hear = jax.jit(parallel.over_tones(partial(from_teacher, analysed), mesh, (-1, 1), AXES))
-    validation = hear(frozen, jax.tree.map(lambda a: a[None], tones))
-    whole = parallel.sharding(mesh, -1)  # for the host to read, which on several hosts sees only its own devices
-    teacher.refuse_unusable(
-        jax.jit(lambda y: y[0, 0], out_shardings=whole)(validation.targets), tones.increment, sample_rate
-    )
+    hear = jax.jit(parallel.over_students(partial(from_teacher, analysed), mesh, (-1, 1), AXES))
+    validation = hear(frozen, jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), tones))
+    for student, targets in zip(students, parallel.to_host(validation.targets), strict=True):
+        with _about(student):
+            teacher.refuse_unusable(targets[0, 0], tones.increment, sample_rate)
     updates = analysed // frame * config.batches_per_draw
     if config.table_tones is None:
-        return Exercises(partial(jax.jit(draw), params=frozen), updates, validation)
-    measured = draw_tones(jax.random.fold_in(jax.random.key(config.seed), _TABLE), config.table_tones)
-    analyse = jax.jit(parallel.over_tones(answer_of, mesh, (-1, 0), 0), out_shardings=whole)
-    table = harmonics_table.measure(partial(analyse, frozen), measured, config.batch_size)
-    return Exercises(partial(jax.jit(draw_from_table), table=table), updates, validation)
+        return Exercises(partial(jax.jit(draw), params=frozen), updates, validation, (0,) * len(students))
+    on_all = parallel.over_tones(answer_of, parallel.mesh_for(1, config.batch_size), (-1, 0), 0)
+    analyse = jax.jit(on_all, out_shardings=parallel.whole(mesh))
+    tables, left_out = [], []
+    for student in students:
+        measured = draw_tones(jax.random.fold_in(jax.random.key(student.config.seed), _TABLE), config.table_tones)
+        ask = partial(analyse, models.cast(student.teacher, config.precision))
+        with _about(student):
+            table, unusable = harmonics_table.measure(ask, measured, config.batch_size)
+        tables.append(table)
+        left_out.append(unusable)
+    draw_ready = partial(jax.jit(draw_from_table), tables=harmonics_table.stack(tables))
+    return Exercises(draw_ready, updates, validation, tuple(left_out))
+
+
+@contextmanager
+def _about(student: Student) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{student.name}: {error}") from None
 
 
 def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:

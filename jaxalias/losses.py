@@ -1,7 +1,7 @@
 """ESR, NMR and DC behind a low-pass, weighted into one number (eqs. 13-17)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,7 +10,7 @@ from jaxalias import dsp
 from jaxalias.config import LossConfig, Reduction
 from jaxalias.nmr import nmr
 
-Terms = dict[str, Float[Array, ""]]
+Terms = dict[str, Float[Array, "*student"]]
 
 _SILENCE = 1e-12  # mean square added to a target's power: -120 dB of full scale, so silence divides nothing by zero
 
@@ -25,18 +25,26 @@ class Differences(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """loss(estimate, target) -> (total, its terms by name, unweighted), in two steps that can be taken apart.
+    """loss(estimate, target) -> (total, its terms by name, unweighted), in steps that can be taken apart.
 
     measure: every tone by itself, so that tones can lie on different devices.
-    combine: the tones' numbers become one.
+    terms: the tones' numbers become one a term.
+    weights: of the terms in the total (`total`).
     """
 
     measure: Callable[[Float[Array, "b t"], Float[Array, "b t"]], Differences]
-    combine: Callable[[Differences], tuple[Float[Array, ""], Terms]]
+    terms: Callable[[Differences], Terms]
+    weights: dict[str, float]
 
     def __call__(self, estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
-        """Both steps."""
-        return self.combine(self.measure(estimate, target))
+        """All steps."""
+        terms = self.terms(self.measure(estimate, target))
+        return total(terms, self.weights), terms
+
+
+def total(terms: Terms, weights: dict[str, Any]) -> Float[Array, ""]:
+    """L = ESR + lambda NMR + DC (eq. 17), each with its weight."""
+    return sum((weight * terms[name] for name, weight in weights.items()), start=jnp.zeros(()))
 
 
 def build(config: LossConfig, sample_rate: float) -> Loss:
@@ -55,16 +63,14 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
         return Differences(*_differences(estimate, target), nmr(estimate, target, sample_rate))
 
-    def combine(tones: Differences) -> tuple[Float[Array, ""], Terms]:
-        terms = {
+    def terms(tones: Differences) -> Terms:
+        return {
             "ESR": _esr(tones.error, tones.power, config.esr.reduction),
             "NMR": reduce(tones.nmr, config.nmr.reduction, config.nmr.knee),
             "DC": _dc(tones.offset, tones.power),
         }
-        total = config.esr.weight * terms["ESR"] + config.nmr.weight * terms["NMR"] + config.dc_weight * terms["DC"]
-        return total, terms
 
-    return Loss(measure, combine)
+    return Loss(measure, terms, {"ESR": config.esr.weight, "NMR": config.nmr.weight, "DC": config.dc_weight})
 
 
 def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: Reduction) -> Float[Array, ""]:

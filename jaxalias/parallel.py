@@ -1,9 +1,9 @@
-"""The tones of a batch spread over devices: GPUs, TPU cores, or the cores of a CPU.
+"""Students, and the tones of a batch, spread over devices: GPUs, TPU cores, or the cores of a CPU.
 
-Tones are independent of each other until their numbers meet in a loss, so each device takes its share of them
-and runs the same program on it; JAX adds up the gradients. A CPU is one device to JAX, which runs a small
-network on little more than one core of it; `jax.config.update("jax_num_cpu_devices", n)` before the first
-computation makes it n devices. With several hosts (`jax.distributed`) the devices are those of all hosts.
+Students have nothing to do with each other, and tones nothing until their numbers meet in a loss, so each device
+takes its share of both and runs the same program on it; JAX adds up the gradients. A CPU is one device to JAX,
+which runs a small network on little more than one core of it; `jax.config.update("jax_num_cpu_devices", n)` before
+the first computation makes it n devices. With several hosts (`jax.distributed`) the devices are those of all hosts.
 """
 
 import math
@@ -12,17 +12,21 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-_TONES = "tones"
+_STUDENTS, _TONES = "students", "tones"
 Axes = Any
-"""A pytree of the axis along which the arrays there hold tones; -1 where every device needs all of an array."""
+"""A pytree of the axis along which the arrays there hold tones; -1 where there are none in an array."""
 
 
-def mesh_for(*tones: int, local: bool = False) -> Mesh:
-    """The devices that can share batches of these sizes evenly: as many of those there are as possible.
+def mesh_for(students: int, *tones: int, local: bool = False) -> Mesh:
+    """The devices that can share these students and batches evenly: as many of those there are as possible.
+
+    Students are told apart first, since they need not wait for each other.
 
     Args:
+        students: how many are trained together.
         tones: the number of tones of every batch that will be spread.
         local: of this host alone.
 
@@ -30,14 +34,21 @@ def mesh_for(*tones: int, local: bool = False) -> Mesh:
         ValueError: with several hosts, one of them would be left without work; names the sizes and the remedy.
     """
     devices = jax.local_devices() if local else jax.devices()
-    shared = math.gcd(*tones)
-    count = max(n for n in range(1, len(devices) + 1) if shared % n == 0)
-    if not local and jax.process_count() > 1 and count < len(devices):
+    share = math.gcd(*tones)
+    shapes = [
+        (by_student, by_tone)
+        for by_student in range(1, len(devices) + 1)
+        for by_tone in range(1, len(devices) // by_student + 1)
+        if students % by_student == 0 and share % by_tone == 0
+    ]
+    by_student, by_tone = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+    if not local and jax.process_count() > 1 and by_student * by_tone < len(devices):
         raise ValueError(
-            f"{len(devices)} devices on {jax.process_count()} hosts cannot share batches of {tones} tones evenly; "
-            f"choose a batch size that is a multiple of {len(devices)}"
+            f"{len(devices)} devices on {jax.process_count()} hosts cannot share {students} students and batches of "
+            f"{tones} tones evenly; choose a batch size that is a multiple of {len(devices)}"
         )
-    return Mesh(np.array(devices[:count]), (_TONES,))
+    devices = np.array(devices[: by_student * by_tone]).reshape(by_student, by_tone)
+    return Mesh(devices, (_STUDENTS, _TONES))
 
 
 def over_tones(f: Callable, mesh: Mesh, ins: Axes, outs: Axes) -> Callable:
@@ -48,14 +59,53 @@ def over_tones(f: Callable, mesh: Mesh, ins: Axes, outs: Axes) -> Callable:
         ins: for each argument the axis of its tones (`Axes`).
         outs: the same for the result.
     """
-    specs = jax.tree.map(_spec, (ins, outs))
+    return _spread(f, mesh, ins, outs, ())
+
+
+def over_students(f: Callable, mesh: Mesh, ins: Axes, outs: Axes) -> Callable:
+    """f, which knows one student, for all students: arrays have these first, then the axes that f knows.
+
+    Arguments as for `over_tones`. A device takes its students at once; a CPU, which has nothing to gain from that,
+    one after the other.
+    """
+
+    def each(*arguments: Any) -> Any:
+        if jax.tree.leaves(arguments)[0].shape[0] == 1:  # without a loop around it
+            alone = f(*jax.tree.map(lambda a: a[0], arguments))
+            return jax.tree.map(lambda a: a[None], alone)
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda student: f(*student), arguments)
+        return jax.vmap(f)(*arguments)
+
+    return _spread(each, mesh, ins, outs, (_STUDENTS,))
+
+
+def layout(mesh: Mesh, axes: Axes) -> Any:
+    """How arrays of all students, with their tones along these axes of one, lie on the devices."""
+    return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis, (_STUDENTS,))), axes)
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """On every device all of an array, so that every host can read it."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def to_host(tree: Any) -> Any:
+    """As numpy arrays, whole on every host; all of them have to call it."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def any_host(flag: bool) -> bool:
+    """Whether it is set on one of the hosts; all of them have to ask."""
+    return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def _spread(f: Callable, mesh: Mesh, ins: Axes, outs: Axes, first: tuple[str, ...]) -> Callable:
+    specs = jax.tree.map(lambda axis: _spec(axis, first), (ins, outs))
     return jax.shard_map(f, mesh=mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
 
 
-def sharding(mesh: Mesh, axes: Axes) -> Any:
-    """How arrays with their tones along these axes lie on the devices."""
-    return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis)), axes)
-
-
-def _spec(axis: int) -> PartitionSpec:
-    return PartitionSpec() if axis < 0 else PartitionSpec(*(None,) * axis, _TONES)
+def _spec(axis: int, first: tuple[str, ...]) -> PartitionSpec:
+    return PartitionSpec(*first) if axis < 0 else PartitionSpec(*first, *(None,) * axis, _TONES)

@@ -1,7 +1,6 @@
 """The frozen model, and what it does to a tone once it has settled (eqs. 1-2)."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -34,13 +33,13 @@ def analyse(
     return harmonics.analyse(y, tones.increment, number)
 
 
-def refuse_unusable(y: Float[Array, "b t"], increment: phase.Turns, sample_rate: float) -> None:
+def refuse_unusable(y: Float[Array | np.ndarray, "b t"], increment: phase.Turns, sample_rate: float) -> None:
     """Raise where nothing can be learned or measured from a model's answers to tones (on the host).
 
     Raises:
         ValueError: an output is not finite, or is silent; names the frequency of the first such tone.
     """
-    swing = np.asarray(jnp.max(y, axis=1) - jnp.min(y, axis=1))
+    swing = np.ptp(np.asarray(y), axis=1)
     for bad, what in ((~np.isfinite(swing), "not finite"), (swing < _SILENCE, "silent")):
         if bad.any():
             f0_hz = phase.to_ratio(increment)[np.argmax(bad)] * sample_rate

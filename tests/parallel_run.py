@@ -1,6 +1,6 @@
-"""Fine-tune a small model for a few updates and print what came out, on the devices that this process is given.
+"""Fine-tune two small models for a few updates and print what came out, on the devices that this process is given.
 
-python parallel_run.py DEVICES [ADDRESS PROCESS PROCESSES]
+python parallel_run.py together|alone DEVICES [ADDRESS PROCESS PROCESSES]
 """
 
 import json
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalias import models, training
+from jaxalias import models, runs, training
 from jaxalias.config import (
     ESRConfig,
     FineTuneConfig,
@@ -22,6 +22,7 @@ from jaxalias.config import (
     SineConfig,
     WaveNetConfig,
 )
+from jaxalias.exercises import Student
 
 RATE = 44_100
 KINDS = (
@@ -35,36 +36,54 @@ KINDS = (
 )
 
 
-def run(kind: LSTMConfig | WaveNetConfig) -> dict:
-    """Losses of every update, and the parameters at the end."""
-    config = FineTuneConfig(
-        preset="test", updates=6, batch_size=8, batches_per_draw=2, frame_s=0.05, precision="float64",
+STUDENTS = ((0, 0.1), (7, 0.3))  # (seed, weight of the NMR)
+
+
+def config_of(seed: int, weight: float) -> FineTuneConfig:
+    return FineTuneConfig(
+        preset="test", updates=6, batch_size=8, batches_per_draw=2, frame_s=0.05, precision="float64", seed=seed,
         sines=SineConfig(settling_s=0.01, analysed_s=0.1), validate_every=3,
         loss=LossConfig(
-            esr=ESRConfig(reduction="ratio_of_sums"), nmr=NMRConfig(weight=0.1, reduction="soft_hinge"), dc_weight=1.0
+            esr=ESRConfig(reduction="ratio_of_sums"), nmr=NMRConfig(weight=weight, reduction="soft_hinge"),
+            dc_weight=1.0,
         ),
         optimiser=OptimiserConfig(learning_rate=0.01, clip_norm=1.0),
     )  # fmt: skip
-    model = models.build(kind)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda a: jnp.asarray(rng.uniform(-1, 1, a.shape)), shapes)  # tame: rounding stays small
-    prepared = training.prepare(model, params, RATE, config)
-    begin = training.begin(prepared)
+
+
+def train(model: models.Model, students: list[Student]) -> list[dict]:
+    """Losses of every update, and the parameters at the end, of each student."""
+    run = runs.prepare(model, students, RATE)
+    begin = training.begin(run)
     moved = jax.tree.map(lambda a: 1.1 * a, begin.state.params)  # off the teacher: Adam divides by what a gradient is
-    end = training.advance(prepared, begin._replace(state=begin.state._replace(params=moved)))
-    assert prepared.update._cache_size() == 1
-    (memory, *_) = jax.tree.leaves(end.state.memory)
-    return {
-        "devices": len(memory.sharding.device_set),
-        "losses": [value for record in end.history for value in record.values()],
-        "params": [np.asarray(leaf).ravel().tolist() for leaf in jax.tree.leaves(end.state.params)],
-    }
+    end = training.advance(run, begin._replace(state=begin.state._replace(params=moved)))
+    assert run.update._cache_size() == 1
+    memory, *_ = jax.tree.leaves(end.state.memory)
+    return [
+        {
+            "devices": len(memory.sharding.device_set),
+            "losses": [value for record in part.history[0] for value in record.values()],
+            "params": [np.asarray(leaf).ravel().tolist() for leaf in jax.tree.leaves(part.state.params)],
+        }
+        for part in training.split(end)
+    ]
+
+
+def train_both(kind: LSTMConfig | WaveNetConfig, together: bool) -> list[dict]:
+    model, rng = models.build(kind), np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    students = [
+        Student(f"{seed}", jax.tree.map(lambda a: jnp.asarray(rng.uniform(-1, 1, a.shape)), shapes), config_of(*rest))
+        for seed, *rest in ((seed, seed, weight) for seed, weight in STUDENTS)
+    ]  # tame: rounding stays small
+    return train(model, students) if together else [train(model, [student])[0] for student in students]
 
 
 if __name__ == "__main__":
+    how, devices, *hosts = sys.argv[1:]
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
-    if len(sys.argv) > 2:
-        jax.distributed.initialize(sys.argv[2], num_processes=int(sys.argv[4]), process_id=int(sys.argv[3]))
-    print(json.dumps([run(kind) for kind in KINDS]))
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    if hosts:
+        address, process, processes = hosts
+        jax.distributed.initialize(address, num_processes=int(processes), process_id=int(process))
+    print(json.dumps([result for kind in KINDS for result in train_both(kind, how == "together")]))

@@ -1,4 +1,4 @@
-"""Several devices, and several processes, give the numbers of one."""
+"""Students trained together, on several devices or hosts, learn what each learns alone on one device."""
 
 import json
 import socket
@@ -42,30 +42,34 @@ def assert_same_numbers(runs: list[dict], wanted: list[dict]) -> None:
 
 @pytest.fixture(scope="module")
 def on_one_device() -> list[dict]:
-    return finish(start(1))
+    return finish(start("alone", 1))
 
 
-def test_eight_devices(on_one_device: list[dict]) -> None:
-    runs = finish(start(8))
-    assert [run["devices"] for run in runs] == [8, 8]
+@pytest.mark.parametrize("devices", [1, 8])
+def test_together_on_some_devices(devices: int, on_one_device: list[dict]) -> None:
+    runs = finish(start("together", devices))
+    assert [run["devices"] for run in runs] == [devices] * 4
     assert_same_numbers(runs, on_one_device)
 
 
 def test_two_processes(on_one_device: list[dict]) -> None:
     address = f"127.0.0.1:{free_port()}"
-    both = [start(2, address, process, 2) for process in range(2)]
+    both = [start("together", 2, address, process, 2) for process in range(2)]
     for runs in [finish(process) for process in both]:
-        assert [run["devices"] for run in runs] == [4, 4]
+        assert [run["devices"] for run in runs] == [4] * 4
         assert_same_numbers(runs, on_one_device)
 
 
 def test_devices_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = np.arange(5)
-    monkeypatch.setattr(parallel, "Mesh", lambda devices, names: list(devices))
+    monkeypatch.setattr(parallel, "Mesh", lambda devices, names: devices.shape)
     monkeypatch.setattr(parallel.jax, "devices", lambda: devices)
-    assert parallel.mesh_for(40) == [0, 1, 2, 3, 4]
-    assert parallel.mesh_for(40, 24) == [0, 1, 2, 3]
-    assert parallel.mesh_for(7) == [0]
+    assert parallel.mesh_for(1, 40) == (1, 5)
+    assert parallel.mesh_for(1, 40, 24) == (1, 4)
+    assert parallel.mesh_for(1, 7) == (1, 1)
+    assert parallel.mesh_for(2, 40, 24) == (2, 2)  # students first: they need not wait for each other
+    assert parallel.mesh_for(3, 40, 24) == (1, 4)
+    assert parallel.mesh_for(10, 1) == (5, 1)
     monkeypatch.setattr(parallel.jax, "process_count", lambda: 5)
     with pytest.raises(ValueError, match=r"5 devices on 5 hosts .* multiple of 5"):
-        parallel.mesh_for(24)
+        parallel.mesh_for(1, 24)

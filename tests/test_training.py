@@ -13,9 +13,10 @@ import tolerances
 from pydantic import ValidationError
 
 from jaxalias import config as configs
-from jaxalias import exercises, models, presets, training
+from jaxalias import exercises, models, presets, runs, training
 from jaxalias.checkpoints import CheckpointMismatchError, Checkpoints
 from jaxalias.config import FineTuneConfig, LayerArrayConfig, LSTMConfig, OptimiserConfig, SineConfig, WaveNetConfig
+from jaxalias.exercises import Student
 
 RATE, FRAME = 44_100, 2048
 LSTM = LSTMConfig(hidden_size=3)
@@ -39,7 +40,7 @@ CONFIG = FineTuneConfig(
 
 
 class Prepared(NamedTuple):
-    run: training.Run
+    run: runs.Run
     traces: list[Any]  # one entry for every time JAX traced the model
 
 
@@ -54,7 +55,17 @@ def prepare(config: FineTuneConfig, kind: LSTMConfig | WaveNetConfig = LSTM) -> 
         traces.append(x.shape)
         return model.apply(params, x, state)
 
-    return Prepared(training.prepare(model._replace(apply=counted), params, RATE, config), traces)
+    student = Student("amp", params, config)
+    return Prepared(runs.prepare(model._replace(apply=counted), [student], RATE), traces)
+
+
+def with_config(run: runs.Run, **changes: Any) -> runs.Run:
+    (student,) = run.students
+    return run._replace(students=(student._replace(config=student.config.model_copy(update=changes)),))
+
+
+def keys(seed: int) -> jax.Array:
+    return jax.random.key(seed)[None]
 
 
 @pytest.fixture(scope="module", params=[None, 10], ids=["teacher", "table"])
@@ -77,21 +88,21 @@ def assert_same_numbers(a: training.Progress, b: training.Progress) -> None:
 
 def test_a_run_keeps_its_best_and_a_record_of_every_update(prepared: Prepared, unbroken: training.Progress) -> None:
     begin = training.begin(prepared.run)
-    assert [record["update"] for record in unbroken.history] == list(range(1, 10))
-    validated = {r["update"]: r["validation_loss"] for r in unbroken.history if "validation_loss" in r}
+    assert [record["update"] for record in unbroken.history[0]] == list(range(1, 10))
+    validated = {r["update"]: r["validation_loss"] for r in unbroken.history[0] if "validation_loss" in r}
     assert list(validated) == [4, 8, 9]
-    assert unbroken.best_loss == min(begin.best_loss, *validated.values())
+    assert unbroken.best_loss == [min(begin.best_loss[0], *validated.values())]
 
 
 def test_loss_falls_on_a_batch_that_is_heard_again(prepared: Prepared) -> None:
     run = prepared.run
-    batch, state, losses = run.draw(jax.random.key(0)), run.start(), []
+    batch, state, losses = run.draw(keys(0)), run.start(), []
     state = state._replace(params=state.params | {"head_bias": state.params["head_bias"] + 0.2})
     for _ in range(3):
         state = run.lead_in(state, batch)
         for number in range(run.updates_per_draw):
             state, terms = run.update(state, batch, number)
-            losses.append(float(terms["loss"]))
+            losses.append(float(terms["loss"][0]))
     first, second, third = np.split(np.array(losses), 3)
     assert (third < second).all()
     assert (second < first).all()
@@ -106,27 +117,29 @@ def test_everything_is_traced_once_whatever_the_batch(prepared: Prepared, unbrok
 
 
 def test_another_seed_gives_other_numbers(prepared: Prepared, unbroken: training.Progress) -> None:
-    other = prepared.run._replace(config=prepared.run.config.model_copy(update={"seed": 1, "updates": 1}))
-    assert training.advance(other, training.begin(other)).history[0] != unbroken.history[0]
+    other = with_config(prepared.run, seed=1, updates=1)
+    assert training.advance(other, training.begin(other)).history[0][0] != unbroken.history[0][0]
 
 
 def test_a_run_resumed_inside_a_batch_equals_the_unbroken_one(
     prepared: Prepared, unbroken: training.Progress, tmp_path: Path
 ) -> None:
-    identity, reports = prepared.run.config.model_dump(mode="json"), []
+    identity, reports = CONFIG.model_dump(mode="json"), []
     first = Checkpoints(tmp_path / "run", identity)
-    assert first.restore(like=training.begin(prepared.run)) is None
+    assert first.steps() == []
     stopped = training.advance(
         prepared.run,
         training.begin(prepared.run),
         on_update=reports.append,
-        on_checkpoint=first.save,
+        on_checkpoint=lambda parts: first.save(*parts),
         should_stop=lambda: len(reports) >= 4,  # read one update late: five are done, in the middle of a batch
     )
     first.close()
     assert stopped.updates_done % prepared.run.updates_per_draw != 0
     second = Checkpoints(tmp_path / "run", identity)
-    progress = second.restore(like=training.begin(prepared.run))
+    assert second.steps()[-1] == stopped.updates_done
+    fresh = training.begin(prepared.run)
+    progress = training.join([second.restore(stopped.updates_done, *training.split(fresh))], fresh)
     second.close()
     assert progress.updates_done == stopped.updates_done
     assert_same_numbers(training.advance(prepared.run, progress), unbroken)
@@ -139,7 +152,7 @@ def test_batches_in_turn_hear_what_one_large_batch_hears(kind: LSTMConfig | Wave
     together = prepare(still.model_copy(update={"updates": 3}), kind).run
     in_turn = prepare(still.model_copy(update={"updates": 6, "batch_size": 2, "batches_per_draw": 2}), kind).run
     whole, parts = (
-        np.array([record["loss"] for record in training.advance(run, training.begin(run)).history])
+        np.array([record["loss"] for record in training.advance(run, training.begin(run)).history[0]])
         for run in (together, in_turn)
     )
     np.testing.assert_allclose(parts.reshape(3, 2).mean(1), whole, rtol=1e-4)
@@ -150,7 +163,7 @@ def test_a_table_comes_from_the_seed_alone_and_the_teacher_is_not_heard_again() 
     config = CONFIG.model_copy(update={"table_tones": 10})
     (first, traces), (again, _) = prepare(config, WAVENET), prepare(config, WAVENET)
     other, _ = prepare(config.model_copy(update={"seed": 1}), WAVENET)
-    before, key = len(traces), jax.random.key(0)
+    before, key = len(traces), keys(0)
     drawn = first.draw(key)
     assert len(traces) == before
     for ours, same, another in zip(drawn, again.draw(key), other.draw(key), strict=True):
@@ -164,11 +177,11 @@ def test_a_folder_of_another_run_is_refused_by_its_key(tmp_path: Path) -> None:
         Checkpoints(tmp_path, {"optimiser": {"learning_rate": 2.0}, "seed": 1})
 
 
-def poisoned(run: training.Run, at: int) -> training.Run:
+def poisoned(run: runs.Run, at: int) -> runs.Run:
     """A run whose parameters are no numbers from update `at` on; the loss of that update itself still is one."""
     done = 0
 
-    def update(state: training.TrainState, drawn: exercises.Frames, number: int) -> tuple:
+    def update(state: runs.TrainState, drawn: exercises.Frames, number: int) -> tuple:
         nonlocal done
         done += 1
         state, terms = run.update(state, drawn, number)
@@ -181,13 +194,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_update(prepared: P
     saved: list[int] = []
     run = poisoned(prepared.run, at=6)
     with pytest.raises(training.DivergedError, match="update 7 "):
-        training.advance(run, training.begin(run), on_checkpoint=lambda progress: saved.append(progress.updates_done))
+        training.advance(run, training.begin(run), on_checkpoint=lambda parts: saved.append(parts[0].updates_done))
     assert saved == [4]
 
 
 def test_no_checkpoint_holds_parameters_that_are_no_numbers(prepared: Prepared) -> None:
-    def check(progress: training.Progress) -> None:
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(progress.state.params)), progress.updates_done
+    def check(parts: list) -> None:
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parts[0].state.params)), parts[0].updates_done
 
     run = poisoned(prepared.run, at=4)  # the update right before a checkpoint
     with pytest.raises(training.DivergedError):
@@ -196,7 +209,7 @@ def test_no_checkpoint_holds_parameters_that_are_no_numbers(prepared: Prepared) 
 
 def test_average_is_an_exponential_moving_one(prepared: Prepared) -> None:
     run = prepared.run
-    batch, state = run.draw(jax.random.key(5)), run.start()
+    batch, state = run.draw(keys(5)), run.start()
     average = jax.tree.map(np.array, state.params)
     for number in range(3):
         state, _ = run.update(state, batch, number)
@@ -211,7 +224,7 @@ def test_validation_does_not_depend_on_the_training_range() -> None:
     def loss_of_teacher(midi_low: float) -> float:
         tones = SineConfig(midi_low=midi_low, settling_s=0.01, analysed_s=0.2)
         run = prepare(CONFIG.model_copy(update={"sines": tones, "batch_size": 1}), WAVENET).run
-        return float(run.validate(run.start().params)["loss"])
+        return float(run.validate(run.start().params)["loss"][0])
 
     assert loss_of_teacher(100.0) == pytest.approx(loss_of_teacher(21.0), rel=1e-3)
 
@@ -232,8 +245,8 @@ def test_a_config_that_does_not_suit_the_model_is_refused(change: dict, message:
 def test_a_silent_teacher_is_refused() -> None:
     model = models.build(WAVENET)
     silent = jax.tree.map(lambda a: jnp.zeros(a.shape), jax.eval_shape(model.init, jax.random.key(0)))
-    with pytest.raises(ValueError, match=r"silent for a sine of 33\.\d Hz"):
-        training.prepare(model, silent, RATE, CONFIG)
+    with pytest.raises(ValueError, match=r"dead.json: .*silent for a sine of 33\.\d Hz"):
+        runs.prepare(model, [Student("dead.json", silent, CONFIG)], RATE)
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS.values(), ids=presets.PRESETS.keys())

@@ -1,0 +1,132 @@
+"""The training behind `finetune.py`: jobs that can share a program do, each with its own checkpoints."""
+
+import hashlib
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from experiments import command_line
+from experiments.command_line import input_errors
+from jaxalias import models, runs, training
+from jaxalias.checkpoints import Checkpoints
+from jaxalias.config import FineTuneConfig
+from jaxalias.exercises import Student
+from jaxalias.training import Progress
+from weights_import import ModelFile
+
+
+class Job(NamedTuple):
+    """One model: where it comes from, what is done to it, where the results go."""
+
+    source: ModelFile
+    config: FineTuneConfig
+    run_dir: Path
+    output: Path
+
+
+class Training(NamedTuple):
+    """What came of the training of a job, alone or with others."""
+
+    progress: Progress | None  # of this student; None: its numbers were not finite any more
+    updates_here: int  # in this process
+    seconds: float
+
+
+def claim(job: Job) -> Checkpoints:
+    """The checkpoints of a job, in a folder that holds no other one's."""
+    identity = {
+        "config": job.config.model_dump(mode="json"),
+        "model": job.source.config.model_dump(mode="json"),
+        "model_sha256": hashlib.sha256(job.source.path.read_bytes()).hexdigest(),
+    }
+    with input_errors():
+        return Checkpoints(job.run_dir, identity)
+
+
+Group = Sequence[tuple[Job, Checkpoints]]
+
+
+def in_step(claimed: Group) -> Iterator[tuple[Group, int]]:
+    """Jobs that can be trained in one program, and after which update they go on.
+
+    Together go those of one shape, sample rate and config that are equally far. Where the last run was killed
+    between two saves, those that are ahead go back to the checkpoint before.
+    """
+
+    def shape(entry: tuple[Job, Checkpoints]) -> str:
+        job = entry[0]
+        return repr((job.source.config, job.source.sample_rate, job.config))
+
+    for _, alike in itertools.groupby(sorted(claimed, key=shape), key=shape):
+        group = list(alike)
+        least = min(max(checkpoints.steps(), default=0) for _, checkpoints in group)
+        by_step: dict[int, list[tuple[Job, Checkpoints]]] = {}
+        for job, checkpoints in group:
+            steps = checkpoints.steps()
+            by_step.setdefault(least if least in steps else max(steps, default=0), []).append((job, checkpoints))
+        for step, together in by_step.items():
+            yield together, step
+
+
+def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
+    """Train a group from the update that it has reached to the last; what came of each job."""
+    jobs, config = [job for job, _ in group], group[0][0].config
+    quiet = quiet or jax.process_index() > 0
+    if config.table_tones and not quiet:
+        print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    with input_errors():
+        students = [Student(str(job.source.path), job.source.params, job.config) for job in jobs]
+        run = runs.prepare(models.build(jobs[0].source.config), students, jobs[0].source.sample_rate)
+    for job, left_out in zip(jobs, run.left_out, strict=True):
+        if left_out and not quiet:
+            what = "tones have more than one settled answer and are left out"
+            print(f"{job.source.path}: {left_out} of {config.table_tones} {what}", file=sys.stderr)
+    fresh = training.begin(run)
+    progress = fresh
+    if done:
+        like = training.split(fresh)
+        saved = [checkpoints.restore(done, part) for (_, checkpoints), part in zip(group, like, strict=True) if part]
+        progress = training.join(saved, fresh)
+
+    def save(parts: Sequence[Progress | None]) -> None:
+        for (_, checkpoints), part in zip(group, parts, strict=True):
+            if part is not None:
+                checkpoints.save(part)
+
+    where = jobs[0].run_dir if len(jobs) == 1 else f"{len(jobs)} folders"
+    name = "update" if len(jobs) == 1 else f"update of {len(jobs)} models"
+    with (
+        command_line.stop_on_interrupt() as should_stop,
+        command_line.progress(name, config.updates, done, quiet=quiet) as step,
+    ):
+        if done and not quiet:
+            print(f"resuming after update {done} of {config.updates} in {where}", file=sys.stderr, flush=True)
+        try:
+            progress = training.advance(
+                run,
+                progress,
+                on_update=lambda record: step("  ".join(f"{k} {record[k]:.4g}" for k in ("loss", "ESR", "NMR"))),
+                on_checkpoint=save,
+                should_stop=should_stop,
+            )
+        except training.DivergedError:
+            return [Training(None, 0, 0.0)] * len(group)
+        finally:
+            for _, checkpoints in group:
+                checkpoints.close()
+    if progress.updates_done < config.updates:
+        message = f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes"
+        print(message, file=sys.stderr)
+        raise SystemExit(130)
+    for job, before, after in zip(jobs, fresh.best_loss, progress.best_loss, strict=True):
+        if before == after:
+            what = "no update improved the validation loss: the student is the teacher; try more updates"
+            print(f"{job.source.path}: {what}", file=sys.stderr)
+    seconds = time.monotonic() - started
+    return [Training(part, progress.updates_done - done, seconds) for part in training.split(progress)]

@@ -1,0 +1,159 @@
+"""One optimiser update (section 2.5), for one student or for several at once, and what else a run is made of.
+
+Each update takes one frame of a batch of tones (`exercises`). Batches drawn together take turns, so that updates
+in a row hear different tones. The model's state is carried from frame to frame and the gradient is cut there
+(truncated back-propagation through time). For a model whose state is its past input that cut loses nothing.
+
+Students of one shape are trained in one program: other teachers, other seeds, other weights in the loss. Each
+learns as it would alone. They and the tones of a batch are spread over the devices (`parallel`).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+from jaxalias import exercises, losses, models, parallel
+from jaxalias.config import FineTuneConfig, OptimiserConfig
+from jaxalias.exercises import Frames, Student
+from jaxalias.models import Model, Params, State
+
+
+class TrainState(NamedTuple):
+    """All that one update changes, of every student (the first axis of every array)."""
+
+    params: Params
+    average: Params  # exponential moving average of params; params themselves without one
+    optimiser: optax.OptState
+    memory: State  # of the model for every batch and tone that was drawn, at the end of its last frame
+
+
+class Run(NamedTuple):
+    """The pure functions of one run, compiled once each (`prepare`)."""
+
+    start: Callable[[], TrainState]
+    draw: Callable[[Key[Array, "student"]], Frames]
+    lead_in: Callable[[TrainState, Frames], TrainState]
+    update: Callable[[TrainState, Frames, Any], tuple[TrainState, losses.Terms]]
+    validate: Callable[[Params], losses.Terms]
+    updates_per_draw: int
+    students: tuple[Student, ...]
+    left_out: tuple[int, ...]  # tones of each one's table with more than one answer
+
+
+def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
+    """Build the functions of a run that fine-tunes copies of one teacher, or of several of one shape.
+
+    Args:
+        students: their configs may differ in seed and in the weights of the loss. The run casts the teachers to
+            `config.precision`.
+        sample_rate: Hz, that of the model files.
+
+    Raises:
+        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
+            or asks for float64 without JAX's 64-bit mode; configs that differ in other ways; or a teacher that is
+            silent or not finite.
+    """
+    config = students[0].config
+    refuse_different(students)
+    mesh = parallel.mesh_for(len(students), config.batch_size, exercises.VALIDATION_TONES)
+    cast = [models.cast(student.teacher, config.precision) for student in students]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cast)
+    frozen = jax.device_put(stacked, parallel.layout(mesh, -1))
+    optimiser = build_optimiser(config.optimiser, config.updates)
+    loss = losses.build(config.loss, sample_rate)
+    heard = exercises.prepare(model, students, frozen, sample_rate, mesh)
+    every = [losses.build(student.config.loss, sample_rate).weights for student in students]
+    weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
+
+    def start(params: Params) -> TrainState:
+        fresh = jax.vmap(lambda one: model.initial_state(one, config.batch_size))(params)
+        memory = jax.tree.map(lambda a: jnp.repeat(a[:, None], config.batches_per_draw, axis=1), fresh)
+        return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), memory)
+
+    def listen(params: Params, lead_in: Float[Array, "batch tone settling"]) -> State:
+        fresh = model.initial_state(params, lead_in.shape[1])
+        return jax.lax.map(lambda x: model.apply(params, x, fresh)[1], lead_in)
+
+    def answer(params: Params, x: Array, y: Array, before: State) -> tuple[losses.Differences, State]:
+        estimate, after = model.apply(params, x, before)
+        return loss.measure(estimate, y), after
+
+    listen_apart = parallel.over_students(listen, mesh, (-1, 1), 1)
+    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0), (0, 0))
+
+    @jax.vmap
+    def add_up(tones: losses.Differences, weights: losses.Terms) -> losses.Terms:
+        terms = loss.terms(tones)
+        return {"loss": losses.total(terms, weights), **terms}
+
+    def lead_in(state: TrainState, drawn: Frames) -> TrainState:
+        return state._replace(memory=listen_apart(state.params, drawn.lead_in))
+
+    def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
+        index, batch = divmod(number, config.batches_per_draw)
+        before = jax.tree.map(lambda a: a[:, batch], state.memory)
+
+        def frame_loss(params: Params) -> tuple[Array, tuple]:
+            x, y = drawn.inputs[:, batch, index], drawn.targets[:, batch, index]
+            tones, after = answer_apart(params, x, y, before)
+            terms = add_up(tones, weights)
+            return terms["loss"].sum(), (terms, after)  # a student's parameters move no other one's loss
+
+        gradient, (terms, after) = jax.grad(frame_loss, has_aux=True)(state.params)
+        steps, moments = jax.vmap(optimiser.update)(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, steps)
+        average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
+        memory = jax.tree.map(lambda every, part: every.at[:, batch].set(part), state.memory, after)
+        return TrainState(params, average, moments, memory), terms
+
+    def validate(params: Params, once: Frames) -> losses.Terms:
+        memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in))
+        return add_up(answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], memory)[0], weights)
+
+    laid_out = parallel.layout(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
+    readable = parallel.whole(mesh)
+    jit_validate = jax.jit(validate, out_shardings=readable)
+    return Run(
+        start=partial(jax.jit(start, out_shardings=laid_out), frozen),
+        draw=heard.draw,
+        lead_in=jax.jit(lead_in, donate_argnums=0, out_shardings=laid_out),
+        update=jax.jit(update, donate_argnums=0, out_shardings=(laid_out, readable)),
+        validate=lambda params: jit_validate(params, heard.validation),
+        updates_per_draw=heard.updates_per_draw,
+        students=tuple(students),
+        left_out=heard.left_out,
+    )
+
+
+def refuse_different(students: Sequence[Student]) -> None:
+    """One program serves them all.
+
+    Raises:
+        ValueError: configs that differ in more than seed and weights of the loss; names the first such student.
+    """
+
+    def shared(config: FineTuneConfig) -> FineTuneConfig:
+        esr, nmr = (term.model_copy(update={"weight": 1.0}) for term in (config.loss.esr, config.loss.nmr))
+        loss = config.loss.model_copy(update={"esr": esr, "nmr": nmr, "dc_weight": 1.0})
+        return config.model_copy(update={"seed": 0, "loss": loss})
+
+    for student in students:
+        if shared(student.config) != shared(students[0].config):
+            raise ValueError(
+                f"{student.name}: students trained together may differ in seed and loss weights alone, "
+                f"and the config of this one differs in more from that of {students[0].name}"
+            )
+
+
+def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:
+    """Adam on a constant or cosine schedule, behind a global-norm clip if one is set."""
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
+    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
+    return optax.chain(clip, optax.adam(rate))
