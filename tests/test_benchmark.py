@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from jaxalias import config, exercises, harmonics, models, nmr, presets, sines, training
+from jaxalias import config, exercises, harmonics, models, nmr, presets, runs, sines
 
 FS = benchmark.SAMPLE_RATE
 _TCN = benchmark.NETWORKS["tcn"].config
@@ -112,9 +112,10 @@ def test_peer_updates(torch, peers, name):
     changes = {"batch_size": 2, "frame_s": 0.1, "sines": short}
     model = models.build(model_config)
     params = models.cast(model.init(jax.random.key(1)), "float64")
-    run = training.prepare(model, params, FS, presets.authors(model_config).model_copy(update=changes))
+    authors = presets.authors(model_config).model_copy(update=changes)
+    run = runs.prepare(model, [exercises.Student("", params, authors)], FS)
     lead_in, x, y = np.split(benchmark._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
-    drawn = jax.tree.map(jnp.asarray, exercises.Frames(lead_in[None], x[None, None], y[None, None]))
+    drawn = jax.tree.map(jnp.asarray, exercises.Frames(lead_in[None, None], x[None, None, None], y[None, None, None]))
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 
@@ -123,4 +124,4 @@ def test_peer_updates(torch, peers, name):
     for _ in range(3):
         state, terms = run.update(state, drawn, 0)
         theirs = peer.update(torch.tensor(x), torch.tensor(y))
-        np.testing.assert_allclose(theirs.numpy(), terms["loss"], rtol=1e-9)
+        np.testing.assert_allclose(theirs.numpy(), terms["loss"][0], rtol=1e-9)

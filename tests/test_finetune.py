@@ -1,8 +1,11 @@
 """The main command as a user types it: results, interruptions, bad input."""
 
+import functools
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +16,8 @@ import pytest
 from model_files import lstm
 
 import weights_import
-from experiments import command_line, finetune
+from experiments import command_line, finetune, measuring, report
+from jaxalias import evaluation
 
 COMMAND = [sys.executable, "-m", "experiments.finetune"]
 ALIASING = 200.0  # input gain at which the small model aliases audibly
@@ -179,3 +183,100 @@ def test_full_disk_at_export_loses_nothing(finished, tmp_path, monkeypatch, caps
     assert run_command(monkeypatch, *arguments, "--quiet") == 2
     assert "No space left" in capsys.readouterr().err
     assert (folder / "student.json").read_bytes() == kept
+
+
+@pytest.fixture
+def quick_report(monkeypatch):
+    """Two tones and no pictures: for tests of the training, several times over."""
+    few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
+    monkeypatch.setattr(measuring, "measure", few)
+    monkeypatch.setattr(report, "write", lambda *arguments: [])
+
+
+EXACT = ["--updates", "4", "--batch-size", "2", "--precision", "float64"]
+
+
+def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quick_report):
+    """Two of one shape and one of another, two of them in a folder; the shape of the group is no part of a result."""
+    (tmp_path / "amps").mkdir()
+    first, other = lstm(tmp_path / "amps" / "a.json", ALIASING), lstm(tmp_path / "amps" / "c.json", hidden=2)
+    second = lstm(tmp_path / "b.json", 2 * ALIASING)
+    outputs = tmp_path / "students"
+    arguments = ["--model", tmp_path / "amps", second, "--run-dir", tmp_path / "runs", "--output", outputs]
+    monkeypatch.setattr(
+        sys, "argv", ["finetune.py", *map(str, [*arguments, *EXACT, "--json", tmp_path / "all.json", "--quiet"])]
+    )
+    command_line.run(finetune.main)
+    runs = json.loads((tmp_path / "all.json").read_text())["runs"]
+    assert sorted(Path(run["output"]).name for run in runs) == [f"{name}_antialiased.json" for name in "abc"]
+    for model in (first, second, other):
+        together = json.loads((tmp_path / "runs" / model.stem / "result.json").read_text())
+        assert together in runs
+        alone = tmp_path / f"alone_{model.stem}"
+        monkeypatch.setattr(
+            sys, "argv", ["finetune.py", "--model", str(model), "--run-dir", str(alone), *EXACT, "--quiet"]
+        )
+        command_line.run(finetune.main)
+        record = json.loads((alone / "result.json").read_text())
+        for ours, theirs in zip(together["history"], record["history"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report):
+    models = [lstm(tmp_path / f"{name}.json", gain) for name, gain in (("a", ALIASING), ("b", 100.0))]
+    base = ["finetune.py", "--model", *map(str, models), "--run-dir", str(tmp_path / "runs"), *EXACT[2:]]
+    monkeypatch.setattr(sys, "argv", [*base, "--updates", "60"])
+    command_line.run(finetune.main)
+    shutil.rmtree(tmp_path / "runs" / "b" / "checkpoints" / "60")  # b was about to be saved
+    unbroken = [(tmp_path / "runs" / name / "result.json").read_text() for name in "ab"]
+    capsys.readouterr()
+    command_line.run(finetune.main)
+    assert "resuming after update 50 of 60 in 2 folders" in capsys.readouterr().err
+    for name, before in zip("ab", map(json.loads, unbroken), strict=True):
+        after = json.loads((tmp_path / "runs" / name / "result.json").read_text())
+        assert after["history"] == before["history"]
+        assert after["models"] == before["models"]
+
+
+def test_a_model_that_diverges_stops_no_other(tmp_path, monkeypatch, capsys, quick_report):
+    good = lstm(tmp_path / "good.json", ALIASING)
+    bad = broken(tmp_path / "bad.json", lambda d: d["state_dict"].update({"lin.weight": [[1e25, 1e25, 1e25, 1e25]]}))
+    arguments = ["--model", good, bad, "--run-dir", tmp_path / "runs", "--updates", 3, "--batch-size", 2]
+    assert run_command(monkeypatch, *arguments) == 1
+    assert "bad.json: diverged" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "good" / "good_antialiased.json").exists()
+    assert not (tmp_path / "runs" / "bad" / "bad_antialiased.json").exists()
+
+
+def test_models_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / "other").mkdir()
+    models = [lstm(folder / "amp.json") for folder in (tmp_path, tmp_path / "other")]
+    assert run_command(monkeypatch, "--model", *models) == 2
+    assert "another model has the name amp too" in capsys.readouterr().err
+
+
+def test_two_hosts_with_one_command_line(finished, tmp_path):
+    """One of them writes; what it writes is what one host alone finds, to rounding."""
+    _, model, _ = finished
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [*COMMAND, "--model", model, *EXACT, "--batch-size", "8"]
+    hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    both = [
+        subprocess.Popen(
+            [*command, "--distributed", "--run-dir", tmp_path / "both"],
+            env=os.environ | hosts | {"JAX_PROCESS_ID": str(index)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    alone = subprocess.run([*command, "--run-dir", tmp_path / "alone"], check=True, capture_output=True, timeout=300)
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert b"wrote" in alone.stdout
+    assert ["wrote" in output for output in outputs] == [True, False]
+    shared, single = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("both", "alone"))
+    for ours, theirs in zip(shared["history"], single["history"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6)
