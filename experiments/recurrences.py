@@ -15,6 +15,7 @@ import numpy as np
 from jax.experimental import rnn
 
 from experiments import benchmark, command_line
+from experiments.stages import Work
 from jaxalias.models import lstm, lstm_kernel
 
 Recurrence = Callable[[dict, jax.Array, tuple], tuple]
@@ -69,12 +70,15 @@ def compare(ways: dict[str, Recurrence], arguments: tuple, repeats: int, *, grad
 
     wanted = work_of(lstm.recurrence)(*arguments)
     single = jax.tree.map(lambda a: a.astype(jnp.float32), arguments)
-    works: dict[str, benchmark.Work] = {name: partial(work_of(way), *single) for name, way in ways.items()}
+    works: dict[str, Work] = {name: partial(work_of(way), *single) for name, way in ways.items()}
+    errors = {}
+    for name, work in works.items():
+        off = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()), work(), wanted)
+        errors[name] = max(jax.tree.leaves(off))
     rows = []
     for name, seconds in benchmark.alternate(works, repeats).items():
-        off = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()), works[name](), wanted)
         rows.append({
-            "work": "gradient" if gradient else "forward", "way": name, "error": max(jax.tree.leaves(off)),
+            "work": "gradient" if gradient else "forward", "way": name, "error": errors[name],
             "median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds),
         })  # fmt: skip
     return rows

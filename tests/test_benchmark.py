@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark
+from experiments import benchmark, stages
 from jaxalias import config, exercises, harmonics, models, nmr, presets, runs, sines
 
-FS = benchmark.SAMPLE_RATE
-_TCN = benchmark.NETWORKS["tcn"].config
+FS = stages.SAMPLE_RATE
+_TCN = stages.NETWORKS["tcn"].config
 SMALL = {
     "lstm": config.LSTMConfig(hidden_size=8),
     "tcn": _TCN.model_copy(
@@ -44,6 +44,7 @@ def test_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     ours = row["ours"]
     assert (row["stage"], row["precision"], ours["runs"]) == ("nmr-4410-forward", "float32", 2)
     assert 0 < ours["min_s"] <= ours["median_s"] <= ours["max_s"]
+    assert ours["first_s"] > 0
     assert ours["audio_s_per_s"] == pytest.approx(4.0 / ours["median_s"])  # 40 signals of 0.1 s
     if row["peer"]:
         assert row["ratio"] == pytest.approx(row["peer"]["median_s"] / ours["median_s"])
@@ -65,7 +66,7 @@ def test_runs_without_torch(monkeypatch):
 
 
 def test_peer_nmr_and_its_gradient(torch, peers):
-    x, y = benchmark._signals(3, 6000, "float64")
+    x, y = stages._signals(3, 6000, "float64")
     x[1], y[1] = 1e-3 * x[1], 1e-3 * y[1]
     signal = torch.tensor(x, requires_grad=True)
     measured = peers.NMR(FS, torch.float64)(signal, torch.tensor(y))
@@ -93,7 +94,7 @@ def test_peer_models_with_their_state(torch, peers, name):
     params = models.cast(model.init(jax.random.key(1)), "float64")
     peer = peers.build(model_config, "float64")
     peer.load(jax.device_get(params))
-    x, _ = benchmark._signals(2, 600, "float64")
+    x, _ = stages._signals(2, 600, "float64")
 
     ours, state = model.apply(params, jnp.asarray(x), model.initial_state(params, 2))
     theirs, memory = peer(torch.tensor(x))
@@ -114,7 +115,7 @@ def test_peer_updates(torch, peers, name):
     params = models.cast(model.init(jax.random.key(1)), "float64")
     authors = presets.authors(model_config).model_copy(update=changes)
     run = runs.prepare(model, [exercises.Student("", params, authors)], FS)
-    lead_in, x, y = np.split(benchmark._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
+    lead_in, x, y = np.split(stages._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
     drawn = jax.tree.map(jnp.asarray, exercises.Frames(lead_in[None, None], x[None, None, None], y[None, None, None]))
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))

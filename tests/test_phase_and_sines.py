@@ -125,7 +125,7 @@ def test_same_key_same_tones() -> None:
 
 WITHOUT_X64 = """
 import json, jax, numpy as np, jax.numpy as jnp
-from jaxalias import config, harmonics, models, nmr, phase, sines, training
+from jaxalias import config, exercises, harmonics, models, nmr, phase, runs, sines
 assert not jax.config.jax_enable_x64
 rate, f0 = 44_100, 110.3
 tones = sines.tones(np.array([f0]), 1.0, 2.0, sample_rate=rate, dtype="float32")
@@ -139,7 +139,7 @@ rebuilt = harmonics.bandlimit(jnp.asarray(dirty[None], jnp.float32), tones.incre
 model = models.build(config.LSTMConfig(hidden_size=2))
 double = config.FineTuneConfig(preset="", updates=1, batch_size=1, frame_s=0.1, precision="float64")
 try:
-    training.prepare(model, model.init(jax.random.key(0)), rate, double)
+    runs.prepare(model, [exercises.Student("", model.init(jax.random.key(0)), double)], rate)
 except ValueError as error:
     refusal = str(error)
 print(json.dumps({
