@@ -188,7 +188,7 @@ def print_table(rows: list[list[str]], title: str) -> None:
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
     for row in rows[1:]:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
