@@ -68,8 +68,9 @@ def write_page(
 
 def fill(template: str, **parts: str) -> str:
     """A page from a template of this package, with the style and the player that all pages have."""
-    texts = {name: files("jaxalias").joinpath(name).read_text("utf-8") for name in (template, "page_style.css", "deck.js")}
-    return Template(texts[template]).substitute(style=texts["page_style.css"], deck=texts["deck.js"], **parts)
+    here = files("jaxalias")
+    text, style, deck = (here.joinpath(name).read_text("utf-8") for name in (template, "page_style.css", "deck.js"))
+    return Template(text).substitute(style=style, deck=deck, **parts)
 
 
 def embedded(value: Any) -> str:

@@ -1,11 +1,11 @@
-"""A listening test as a configuration of webMUSHRA: one YAML file and the sounds [disk].
+r"""A listening test as a configuration of webMUSHRA: one YAML file and the sounds [disk].
 
 The YAML is written here, line by line: webMUSHRA reads it in the browser with a parser that knows a part of the
-language (it takes "- - random" for text, and \\u escapes for other letters), and whose lists stand as below.
+language (it takes "- - random" for text, and \u escapes for other letters), and whose lists stand as below.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxalias import audio_files
@@ -84,12 +84,12 @@ def _page(trial: str, title: str, content: str, named: dict[str, str]) -> list[s
     ]
 
 
-def _item(values: dict[str, object]) -> list[str]:
+def _item(values: Mapping[str, object]) -> list[str]:
     first, *others = _pairs(values)
     return [f"- {first}", *_indented(others, 2)]
 
 
-def _pairs(values: dict[str, object]) -> list[str]:
+def _pairs(values: Mapping[str, object]) -> list[str]:
     """Lines of YAML; a value as JSON has it is one of YAML too, and names with signs in them are quoted."""
     plain = {key: key if key.isalnum() else json.dumps(key, ensure_ascii=False) for key in values}
     return [f"{plain[key]}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
