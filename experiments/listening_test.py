@@ -1,5 +1,6 @@
 """A MUSHRA listening test of models: write one, as a page and for webMUSHRA, or analyse what listeners answered."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,12 @@ def load_clips(args: Any, sample_rate: int) -> list[tuple[str, music.Clip]]:
             name = f"{low_hz:g}-{high_hz:g}_Hz"
             inputs.append((SWEEP, name, listening.sweep(low_hz, high_hz, sample_rate)))
         recordings = [read(path, sample_rate)[:length] for path in args.recording]
-        clips = []
-        for index, (group, name, x) in enumerate(inputs):
+    for (_, name, x), recording in itertools.zip_longest(inputs, recordings):
+        with input_errors():
             listening.refuse_unusable(f"clip {name!r}", x, sample_rate)
-            clips.append((group, music.Clip(name, x, recordings[index] if index < len(recordings) else None)))
+            if recording is not None:
+                listening.refuse_unusable(f"clip {name!r}, recording", recording, sample_rate)
+    clips = [(group, music.Clip(name, x, y)) for (group, name, x), y in itertools.zip_longest(inputs, recordings)]
     names = [f"{group}/{clip.name}" for group, clip in clips]
     for name in names:
         if names.count(name) > 1:
