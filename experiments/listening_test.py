@@ -1,32 +1,16 @@
 """A MUSHRA listening test of models: write one, as a page and for webMUSHRA, or analyse what listeners answered."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
-from experiments import command_line, devices, evaluate, measuring
-from experiments.command_line import BadInputError, input_errors
-from jaxalias import (
-    audio_files,
-    listening,
-    listening_page,
-    music,
-    oversampling,
-    pictures,
-    rating_statistics,
-    ratings,
-    webmushra,
-)
-from jaxalias.evaluation import Candidate
-from jaxalias.listening import ANCHOR, REFERENCE, Trial
+from experiments import command_line, devices, evaluate, listening_pieces, measuring
+from experiments.command_line import input_errors
+from jaxalias import listening, listening_page, pictures, rating_statistics, ratings, webmushra
+from jaxalias.listening import Trial
 
 SCREENING = {"paper": 80.0, "bs1534": 90.0}
 """The lowest score of a recognised hidden reference; see `ratings.screen`."""
-MUSIC, SWEEP = "music", "sweep"
 
 
 def main() -> None:
@@ -52,7 +36,7 @@ def parse_arguments() -> Any:
         nargs="+",
         default=[],
         metavar="[GROUP=]FILE",
-        help=f"clips for the models to play, at the models' rate; of the group {MUSIC!r} unless named; two sweeps "
+        help="clips for the models to play, at the models' rate; their group is 'music' unless named; two sweeps "
         "(group 'sweep') are always added",
     )
     add(
@@ -100,126 +84,35 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
     """Play, match, and write the test; returns its record and the paths."""
     files = evaluate.load_models(args.teacher, args.student)
     sample_rate = files[0].sample_rate
-    clips = load_clips(args, sample_rate)
+    pieces = listening_pieces.load_pieces(args, sample_rate)
     candidates = [
         measuring.candidate_of(file, role)
         for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
     ]
-    steps = len(clips) * len(candidates)
+    steps = len(pieces) * len(candidates)
     with input_errors(), command_line.progress("playing", steps, quiet=args.quiet) as step:
-        reference = reference_of(args, candidates[0], sample_rate)
-        trials = [trial_of(group, clip, candidates, reference, step) for group, clip in clips]
+        reference = listening_pieces.reference_of(args, candidates[0], sample_rate)
+        trials = [listening_pieces.trial_of(piece, candidates, reference, sample_rate, step) for piece in pieces]
         trials, gains_db, loudness_lufs = listening.match(trials, sample_rate)
 
     title = f"Listening test of {args.teacher.stem}"
     test_id = listening.test_id(title, trials, args.seed)
-    models = {label: candidate.path for label, candidate in zip(labels(candidates), candidates, strict=True)}
+    paths = [candidate.path for candidate in candidates]
+    models = dict(zip(listening_pieces.labels(candidates), paths, strict=True))
     record = {"test_id": test_id, "seed": args.seed, "models": models}
     record |= listening.describe(trials, gains_db, loudness_lufs, sample_rate)
     record["environment"] = command_line.environment()
 
     html, description = args.output / "index.html", args.output / "test.json"
     with input_errors("--output"):
-        written = write_inputs(args.output / "inputs", clips, sample_rate)
+        written = listening_pieces.write_inputs(args.output / "inputs", pieces, sample_rate)
         listening_page.write(html, title, test_id, sample_rate, trials, listening.orders(trials, args.seed))
         written += webmushra.write(args.output / "webmushra", title, test_id, sample_rate, shuffled(trials, args.seed))
     command_line.write_json(description, record)
-    command_line.print_table(
-        [
-            ["trial", "reference", "seconds"],
-            *([row["trial"], row["reference"], f"{row['seconds']:.1f}"] for row in record["trials"]),
-        ],
-        f"{test_id}: {len(trials[0].stimuli)} stimuli each at {loudness_lufs:.1f} LUFS",
-    )
-    folders = {path.parent for path in written}
-    return record, [html, description, *sorted(folders)]
-
-
-def load_clips(args: Any, sample_rate: int) -> list[tuple[str, music.Clip]]:
-    """(group, clip) of each --audio and of the sweeps, cut to length, with their recordings."""
-    length = round(args.seconds * sample_rate)
-    named = [split_group(text) for text in args.audio]
-    with input_errors():
-        inputs = [(group, path.stem, read(path, sample_rate)[:length]) for group, path in named]
-        for low_hz, high_hz in listening.SWEEPS_HZ:
-            name = f"{low_hz:g}-{high_hz:g}_Hz"
-            inputs.append((SWEEP, name, listening.sweep(low_hz, high_hz, sample_rate)))
-        recordings = [read(path, sample_rate)[:length] for path in args.recording]
-    for (_, name, x), recording in itertools.zip_longest(inputs, recordings):
-        with input_errors():
-            listening.refuse_unusable(f"clip {name!r}", x, sample_rate)
-            if recording is not None:
-                listening.refuse_unusable(f"clip {name!r}, recording", recording, sample_rate)
-    clips = [(group, music.Clip(name, x, y)) for (group, name, x), y in itertools.zip_longest(inputs, recordings)]
-    names = [f"{group}/{clip.name}" for group, clip in clips]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInputError(f"--audio: clips of a group need names of their own, {name} is there twice")
-    return clips
-
-
-def split_group(text: str) -> tuple[str, Path]:
-    """GROUP=FILE, or a file of the group of music."""
-    group, equals, name = text.partition("=")
-    if not equals or Path(text).exists():
-        return MUSIC, Path(text)
-    if not group or "/" in group or group == ratings.ALL:
-        raise BadInputError(f"--audio: a group's name must not be empty, 'all', or hold '/', got {text!r}")
-    return group, Path(name)
-
-
-def read(path: Path, sample_rate: int) -> np.ndarray:
-    """A clip that is at the models' rate already: a conversion would be part of what is heard."""
-    with audio_files.reading(path) as source:
-        if source.sample_rate != sample_rate:
-            raise BadInputError(
-                f"{path}: sample rate must be the models' {sample_rate} Hz, got {source.sample_rate}; convert it first"
-            )
-    return command_line.read_audio(path, sample_rate)
-
-
-def labels(candidates: Sequence[Candidate]) -> list[str]:
-    """What the models are called in the results."""
-    return pictures.labels({"models": [candidate._asdict() for candidate in candidates]})
-
-
-Reference = Callable[[np.ndarray], np.ndarray]
-
-
-def reference_of(args: Any, teacher: Candidate, sample_rate: int) -> tuple[str, Reference]:
-    """The reference of a clip without a recording, in words and as a function of the input."""
-    if args.device:
-        return f"virtual device {args.device}", lambda x: devices.DEVICES[args.device](x, sample_rate)
-    play = oversampling.oversample(teacher.play, args.oversample)
-    return f"teacher at {args.oversample} times its rate", lambda x: np.asarray(play(jnp.asarray(x)[None])[0])
-
-
-def trial_of(
-    group: str,
-    clip: music.Clip,
-    candidates: Sequence[Candidate],
-    reference: tuple[str, Reference],
-    on_step: Callable[[str], None],
-) -> Trial:
-    """A clip in all conditions."""
-    played = music.perform(candidates, clip, on_step)
-    words, device = reference
-    wanted = device(clip.x) if clip.recording is None else played.reference
-    if clip.recording is not None:
-        words = "recording" + (f", {played.delay} samples late" if played.delay else "")
-        words += ", turned over" if played.polarity < 0 else ""
-    renders = dict(zip(labels(candidates), played.renders, strict=True))
-    return Trial(group, clip.name, {REFERENCE: wanted, **renders, ANCHOR: listening.anchor(clip.x)}, words)
-
-
-def write_inputs(folder: Path, clips: Sequence[tuple[str, music.Clip]], sample_rate: int) -> list[Path]:
-    """The clips as the models got them, to be sent through a device."""
-    paths = []
-    for group, clip in clips:
-        paths.append(folder / f"{group}-{clip.name}.wav")
-        with audio_files.writing(paths[-1], sample_rate, "float") as sink:
-            sink.write(clip.x)
-    return paths
+    rows = [[row["trial"], row["reference"], f"{row['seconds']:.1f}"] for row in record["trials"]]
+    title = f"{test_id}: {len(trials[0].stimuli)} stimuli each at {loudness_lufs:.1f} LUFS"
+    command_line.print_table([["trial", "reference", "seconds"], *rows], title)
+    return record, [html, description, *sorted({path.parent for path in written})]
 
 
 def shuffled(trials: Sequence[Trial], seed: int) -> list[Trial]:

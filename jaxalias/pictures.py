@@ -248,13 +248,13 @@ def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[d
             axis.plot(place, row["median"], "o", ms=7, mfc="w", mec=_INK, mew=1.5, zorder=3)
         axis.set_xticks(range(len(given)), [textwrap.fill(name, 12) for name in given], fontsize=9)
         axis.set(xlim=(-0.6, len(given) - 0.4), ylim=(-2, 102), yticks=range(0, 101, 20))
-        axis.set_title(f"{group}: {max(map(len, given.values()))} ratings each", loc="left", fontsize=10)
+        axis.set_title(f"{group}, n = {max(map(len, given.values()))}", loc="left", fontsize=10)
         _grid(axis)
     for axis in axes.flat[len(scores) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("score")
-    figure.suptitle("Similarity to the reference: ratings, medians, 95 % intervals", fontsize=12)
+    figure.suptitle("Similarity to the reference: ratings, medians with their 95 % intervals", fontsize=12)
     _save(figure, path)
 
 

@@ -10,6 +10,7 @@ from jaxalias.ratings import FAILED_SHARE, STUDENT, TEACHER, Rating, groups, scr
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+_FEWEST = 6  # listeners: five who agree have p = 2 / 2^5 = 0.0625
 
 
 def analyse(ratings: Sequence[Rating], lowest: float, seed: int) -> dict[str, Any]:
@@ -146,6 +147,8 @@ def remarks(record: dict[str, Any]) -> list[str]:
     lines.append(f"intervals: {record['interval']}")
     if any(row["listeners"] < 2 for row in record["medians"]):
         lines.append("a dash for an interval: it takes two listeners or more")
+    if record["comparisons"] and max(row["listeners"] for row in record["comparisons"]) < _FEWEST:
+        lines.append(f"fewer than {_FEWEST} listeners: no difference can be significant at 5 %")
     if not record["comparisons"]:
         lines.append("no comparison: no trial has ratings of both 'teacher' and a student")
     return lines

@@ -61,16 +61,22 @@ def test_written_test(written: Path) -> None:
     assert list(trials) == ["guitar/a", "sweep/20-10000_Hz", "sweep/10000-20000_Hz"]
     assert trials["guitar/a"]["reference"] == "recording, 100 samples late, turned over"
     assert trials["guitar/a"]["seconds"] == 0.9
+    assert trials["sweep/20-10000_Hz"]["seconds"] == 5
     assert trials["sweep/20-10000_Hz"]["reference"] == "teacher at 2 times its rate"
     assert all(list(trial["gains_db"]) == ["reference", "teacher", "student", "anchor"] for trial in trials.values())
     names = {str(path.relative_to(written / "out")) for path in (written / "out").rglob("*") if path.is_file()}
     assert {"index.html", "test.json", f"webmushra/{record['test_id']}.yaml", "inputs/guitar-a.wav"} <= names
+    heard, _ = soundfile.read(written / "out" / "inputs" / "guitar-a.wav")
+    assert len(heard) == RATE  # a second: more than is heard, so that a late recording can be moved
     sounds = sorted((written / "out" / "webmushra" / record["test_id"]).iterdir())
     assert len(sounds) == 12
     for path in sounds:
         y, rate = soundfile.read(path)
         assert rate == RATE and np.abs(y).max() < 1
         assert listening.loudness(y, rate) == pytest.approx(-23, abs=0.01)  # 16 bits
+        if path.name.endswith("_0.wav") and len(y) == 0.9 * RATE:  # the recording, moved and turned over again
+            middle = slice(RATE // 10, RATE // 2)
+            assert np.corrcoef(y[middle], heard[middle])[0, 1] > 0.9999
 
 
 def test_same_seed_same_files(written: Path, monkeypatch, tmp_path: Path) -> None:
@@ -110,15 +116,17 @@ def test_same_seed_same_files(written: Path, monkeypatch, tmp_path: Path) -> Non
         (["--teacher", "{amp}", "--audio", "a", "--recording", "a", "--device", "clipper"], "there is one reference"),
         (["--teacher", "{amp}", "--audio", "{riff}", "{riff}"], "music/riff is there twice"),
         (["--teacher", "{amp}", "--audio", "all={riff}"], "a group's name must not be"),
+        (["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{late}"], "samples late, it must be within 0.5 s"),
         (["--teacher", "{amp}", "--seconds", "0.1"], "--seconds: must be at least 0.4"),
         (["--teacher", "{amp}", "--output", "{riff}"], "--output"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, words, riff, tmp_path, monkeypatch, capsys) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(tmp_path / "late.wav", np.r_[np.zeros(23_000), soundfile.read(riff)[0]], RATE)
     soundfile.write(tmp_path / "short.wav", np.ones(RATE // 10), RATE)
     places = {"amp": lstm(tmp_path / "amp.json"), "nam": wavenet(tmp_path / "amp.nam"), "riff": riff}
-    places |= {name: tmp_path / f"{name}.wav" for name in ("silent", "short")}
+    places |= {name: tmp_path / f"{name}.wav" for name in ("silent", "short", "late")}
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, *(argument.format(**places) for argument in arguments))
