@@ -65,7 +65,7 @@ def parse_arguments() -> Any:
         default="paper",
         help="leave out who rated the hidden reference below 80 (paper) or 90 (bs1534) in over 15 %% of trials",
     )
-    add("--output", type=Path, default=Path("listening_test"), metavar="DIR", help="folder to write to")
+    add("--output", type=Path, default=Path("runs/listening_test"), metavar="DIR", help="folder to write to")
     args = parser.parse_args()
     if bool(args.teacher) == bool(args.analyse):
         parser.error("either --teacher, to write a test, or --analyse, to read its results")

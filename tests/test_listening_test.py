@@ -154,6 +154,7 @@ def test_analysis(tmp_path: Path, monkeypatch, capsys) -> None:
     printed = capsys.readouterr().out
     assert "1 of 4 listeners left out: hidden reference below 80 in over 15% of trials" in printed
     assert "u3: in 100%" in printed
+    assert "fewer than 6 listeners: no difference can be significant" in printed
     record = json.loads((tmp_path / "r.json").read_text())
     assert [(row["stimulus"], row["median"]) for row in record["medians"]] == [
         ("reference", 95), ("teacher", 40), ("student", 60),
