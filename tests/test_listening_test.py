@@ -213,7 +213,7 @@ def test_a_session_in_a_browser(written: Path, reports, tmp_path: Path, monkeypa
         [chromium, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True
     )
     try:
-        said = reports.reports.get(timeout=90)
+        said = reports.reports.get(timeout=150)
     finally:
         os.killpg(browser.pid, signal.SIGTERM)
         browser.wait(timeout=20)
