@@ -52,7 +52,8 @@ def write_page(
     levels = ", ".join(f"{level:g}" for level in record["sine_set"]["levels_db"])
     low, high = record["sine_set"]["midi"]
     headline, *details = (table(rows, caption) for caption, rows in reporting.tables(record).items())
-    page = Template(files("jaxalias").joinpath("page_template.html").read_text("utf-8")).substitute(
+    text = fill(
+        "page_template.html",
         title=html.escape(title),
         subtitle=f"{record['sample_rate']} Hz. Sine set: MIDI {low} to {high}, every semitone, peaks at {levels} dB.",
         headline=headline + _notes(record),
@@ -60,9 +61,21 @@ def write_page(
         listening=_listening(clips),
         pictures="<h2>Pictures</h2>" + "".join(map(_figure, pictures)) if pictures else "",
         footer=_footer(record),
-        clips=json.dumps([_payload(clip) for clip in clips]).replace("<", "\\u003c"),  # cannot end its element
+        clips=embedded([_payload(clip) for clip in clips]),
     )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+
+
+def fill(template: str, **parts: str) -> str:
+    """A page from a template of this package, with the style and the player that all pages have."""
+    here = files("jaxalias")
+    text, style, deck = (here.joinpath(name).read_text("utf-8") for name in (template, "page_style.css", "deck.js"))
+    return Template(text).substitute(style=style, deck=deck, **parts)
+
+
+def embedded(value: Any) -> str:
+    """A value as JSON that cannot end the element that it stands in."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def table(rows: reporting.Rows, caption: str) -> str:

@@ -6,7 +6,8 @@ under the names of `labels`, and they look alike everywhere.
 """
 
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from jaxalias.nmr import AUDIBLE_DB
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, which the colour-blind tell apart."""
 _INK, _DPI = "0.2", 120
+_MODELS = ("teacher", "student")  # stimuli that have a model's colour
 _LOBE_BINS = 6  # half the Chebyshev window's main lobe: arccosh(10^(120 / 20)) / pi = 4.6 bins, and rounding
 _FLOOR_DB = -100.0  # below the strongest: what is fainter is the arithmetic's, not the model's
 _FRAME_SAMPLES, _HOP_SAMPLES, _RANGE_DB = 2048, 512, 90.0  # of the spectrogram
@@ -215,6 +217,44 @@ def spectrogram_picture(
         axis.tick_params(labelbottom=True)
     figure.colorbar(image, ax=axes, label="level (dB)", aspect=40, pad=0.02)
     figure.suptitle(title, fontsize=12)
+    _save(figure, path)
+
+
+def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[dict[str, Any]], path: Path) -> None:
+    """Ratings of a listening test: a panel a group of clips, a violin a stimulus, every score, median and interval.
+
+    Args:
+        scores: {group: {stimulus: scores}}, of `ratings.scores_by_group`.
+        medians: of `rating_statistics.summarise`.
+    """
+    columns = min(2, len(scores))
+    rows = -(-len(scores) // columns)
+    widest = max(map(len, scores.values()))
+    figure = Figure(figsize=(1.2 + columns * max(3.6, 1.05 * widest), 0.6 + 3.4 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    found = {(row["group"], row["stimulus"]): row for row in medians}
+    names = list(dict.fromkeys(stimulus for given in scores.values() for stimulus in given))
+    colours = {name: style.colour for name, style in styles(n for n in names if n.startswith(_MODELS)).items()}
+    random = np.random.default_rng(0)  # of the places across, which mean nothing
+    for axis, (group, given) in zip(axes.flat, scores.items(), strict=False):
+        for place, (stimulus, values) in enumerate(given.items()):
+            colour, row = colours.get(stimulus, (0.5, 0.5, 0.5)), found[group, stimulus]
+            if np.ptp(values) > 0:
+                (body,) = axis.violinplot(values, [place], widths=0.85, showextrema=False)["bodies"]  # type: ignore[misc]
+                body.set(facecolor=colour, edgecolor=colour, alpha=0.3)
+            axis.plot(place + random.uniform(-0.12, 0.12, len(values)), values, "o", ms=2.5, color=colour, mew=0)
+            if row["low"] is not None:
+                axis.plot([place, place], [row["low"], row["high"]], color=_INK, lw=2.5, solid_capstyle="butt")
+            axis.plot(place, row["median"], "o", ms=7, mfc="w", mec=_INK, mew=1.5, zorder=3)
+        axis.set_xticks(range(len(given)), [textwrap.fill(name, 12) for name in given], fontsize=9)
+        axis.set(xlim=(-0.6, len(given) - 0.4), ylim=(-2, 102), yticks=range(0, 101, 20))
+        axis.set_title(f"{group}, n = {max(map(len, given.values()))}", loc="left", fontsize=10)
+        _grid(axis)
+    for axis in axes.flat[len(scores) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("score")
+    figure.suptitle("Similarity to the reference: ratings, medians with their 95 % intervals", fontsize=12)
     _save(figure, path)
 
 

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "config", "parallel", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises",
     "nmr", "losses", "metrics", "presets", "runs", "training", "checkpoints", "oversampling", "evaluation", "music",
-    "audio_files", "pictures", "reporting", "page",
+    "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "reporting", "page",
+    "listening_page",
 )  # fmt: skip
 LIBRARY = sorted((ROOT / "jaxalias").rglob("*.py"))
 
