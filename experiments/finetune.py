@@ -26,6 +26,8 @@ def main() -> None:
     args = parse_arguments()
     with input_errors():
         source = weights_import.load(args.model)
+    if models.build(source.config).knobs:
+        raise BadInputError(f"{args.model}: a model with knobs cannot be fine-tuned yet, it can be measured and played")
     config = resolve_config(args, source)
     run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
     output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"

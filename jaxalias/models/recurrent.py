@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxalias.config import RecurrentConfig
+from jaxalias.config import GRUConfig, LSTMConfig
 
 State = tuple[Any, ...]
 """The state of each layer, then (b, knobs) where the model has any; the first axis of every array is the batch."""
@@ -28,7 +28,7 @@ class Recurrent(nn.Module):
         stored: names of the arrays of each layer that hold its initial state: declared here, read elsewhere.
     """
 
-    config: RecurrentConfig
+    config: LSTMConfig | GRUConfig
     gates: int
     over_time: Callable
     stored: tuple[str, ...] = ()
