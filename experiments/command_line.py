@@ -22,11 +22,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jaxalias import audio_files, parallel
+from jaxalias import audio_files, models, parallel
+from weights_import import ModelFile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PLAIN_LINE_EVERY_S = 10.0
 _LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
+KNOB_DEFAULT = 0.5
 
 
 class BadInputError(Exception):
@@ -61,6 +63,37 @@ def positive_int(text: str) -> int:
 def natural_int(text: str) -> int:
     """An argparse type: 0 or more, as a seed is."""
     return 0 if text == "0" else positive_int(text)
+
+
+def knob_position(text: str) -> float:
+    """An argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def add_knobs(parser: argparse.ArgumentParser) -> None:
+    """The option `--knobs` of the commands that play models."""
+    what = f"where the knobs of a model stand, 0 to 1, one for each (None: {KNOB_DEFAULT} each)"
+    parser.add_argument("--knobs", type=knob_position, nargs="+", metavar="POSITION", help=what)
+
+
+def knobs_of(file: ModelFile, given: Sequence[float] | None) -> tuple[float, ...]:
+    """Where the knobs of a model stand: as given, or in the middle; () where it has none.
+
+    Raises:
+        BadInputError: another number was given than the model has knobs.
+    """
+    count = models.build(file.config).knobs
+    if given is not None and len(given) != count:
+        raise BadInputError(
+            f"{file.path}: --knobs must be {count or 'left out'}, as the model has {count}, got {len(given)}"
+        )
+    return (KNOB_DEFAULT,) * count if given is None else tuple(given)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def main() -> None:
     candidates = [
         candidate
         for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
-        for candidate in at_rates(file, role, args.oversample, args.precision)
+        for candidate in at_rates(measuring.candidate_of(file, role, args.precision, args.knobs), args.oversample)
     ]
     if args.report:
         with input_errors("--report"):
@@ -86,6 +86,7 @@ def parse_arguments() -> Any:
         metavar="DB",
         help="peak levels of the sine set",
     )
+    command_line.add_knobs(parser)
     add("--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64")
     args = parser.parse_args()
     if not 0 <= args.midi[0] <= args.midi[1]:
@@ -109,9 +110,8 @@ def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
     return files
 
 
-def at_rates(file: ModelFile, role: str, factors: Sequence[int], precision: str) -> list[Candidate]:
+def at_rates(native: Candidate, factors: Sequence[int]) -> list[Candidate]:
     """A model as it is, and at each multiple of its rate."""
-    native = measuring.candidate_of(file, role, precision)
     return [
         native._replace(play=oversampling.oversample(native.play, factor), oversample=factor)
         for factor in sorted({1, *factors})

@@ -12,7 +12,7 @@ import weights_import
 from experiments import command_line, fine_tuning, measuring, report
 from experiments.command_line import BadInputError, input_errors
 from experiments.fine_tuning import Job, Training
-from jaxalias import music
+from jaxalias import models, music
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
 from jaxalias.training import Progress
@@ -116,6 +116,8 @@ def plan(args: Any) -> Iterator[Job]:
     for path in paths:
         with input_errors():
             source = weights_import.load(path)
+        if models.build(source.config).knobs:
+            raise BadInputError(f"{path}: a model with knobs cannot be fine-tuned yet, it can be measured and played")
         config = resolve_config(args, source)
         run_dir = args.run_dir or Path("runs") / f"{path.stem}-{config.preset}"
         if several and args.run_dir:

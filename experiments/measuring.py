@@ -13,10 +13,13 @@ from jaxalias import evaluation, models, music, reporting
 from weights_import import ModelFile
 
 
-def candidate_of(file: ModelFile, role: str, precision: str = "float32") -> evaluation.Candidate:
-    """The model of a file, as it is measured."""
-    play = evaluation.player(models.build(file.config), file.params, precision)
-    return evaluation.Candidate(str(file.path), role, play)
+def candidate_of(
+    file: ModelFile, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
+) -> evaluation.Candidate:
+    """The model of a file, as it is measured, its knobs in the middle unless said otherwise."""
+    positions = command_line.knobs_of(file, knobs)
+    play = evaluation.player(models.build(file.config), file.params, precision, positions or None)
+    return evaluation.Candidate(str(file.path), role, play, knobs=positions)
 
 
 def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: int) -> list[music.Clip]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,12 +21,22 @@ from weights_import import ModelFile
 BLOCK = 65_536  # samples of the model's rate a step: a NAM model plays its receptive field (4093) again in each
 
 
+class Playing(NamedTuple):
+    """A model and how it is to be played."""
+
+    file: ModelFile
+    factor: int  # of its rate
+    precision: str
+    knobs: tuple[float, ...]
+
+
 def main() -> None:
     """The command."""
     args = parse_arguments()
     refuse_overwriting(args)
     with input_errors():
         file = weights_import.load(args.model)
+    playing = Playing(file, args.oversample, args.precision, command_line.knobs_of(file, args.knobs))
     started = time.monotonic()
     try:
         with (
@@ -37,11 +47,11 @@ def main() -> None:
                 print(f"render.py: {warning}", file=sys.stderr)
             steps = math.ceil(native_length(source, file) / BLOCK)
             with command_line.progress("rendering", steps, quiet=args.quiet) as step:
-                for y in render(source, file, args.oversample, args.precision, step):
+                for y in render(source, playing, step):
                     sink.write(y)
     except AudioFileError as error:
         raise BadInputError(str(error)) from error
-    record = describe(args, file, source, sink, time.monotonic() - started)
+    record = describe(args, playing, source, sink, time.monotonic() - started)
     if args.json:
         command_line.write_json(args.json, record)
     report(record)
@@ -51,7 +61,11 @@ def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
     parser = command_line.Parser(__doc__)
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="FILE", help="NAM .nam, GuitarML .json or PyTorch checkpoint"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="NAM .nam, GuitarML or AIDA-X .json, or PyTorch checkpoint",
     )
     parser.add_argument(
         "--input", type=Path, required=True, metavar="WAV", help="WAV, FLAC ... of any rate and length; first channel"
@@ -66,6 +80,7 @@ def parse_arguments() -> Any:
         metavar="M",
         help="run the model at M times its rate, which takes M times as long",
     )
+    command_line.add_knobs(parser)
     parser.add_argument("--bits", choices=["16", "24", "float"], default="24", help="of the output's samples")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the model")
     return parser.parse_args()
@@ -88,34 +103,30 @@ def native_length(source: Source, file: ModelFile) -> int:
     return round(source.length * file.sample_rate / source.sample_rate)
 
 
-def render(
-    source: Source, file: ModelFile, factor: int, precision: str, on_block: Callable[[str], None]
-) -> Iterator[audio_files.Signal]:
+def render(source: Source, playing: Playing, on_block: Callable[[str], None]) -> Iterator[audio_files.Signal]:
     """The model's answer to the whole source, as long as it and in time with it, at the source's rate."""
-    late, length = oversampling.latency(factor), native_length(source, file)
+    file = playing.file
+    late, length = oversampling.latency(playing.factor), native_length(source, file)
     native = audio_files.resampled(source.blocks, source.sample_rate, file.sample_rate)
     followed = itertools.chain(native, [np.zeros(late)])  # silence that drives the last samples out of the filters
-    played = play(file, factor, precision, audio_files.in_blocks(followed, min(BLOCK, length + late)), on_block)
+    played = play(playing, audio_files.in_blocks(followed, min(BLOCK, length + late)), on_block)
     aligned = audio_files.exactly(played, skip=late, length=length)
     back = audio_files.resampled(aligned, file.sample_rate, source.sample_rate)
     yield from audio_files.exactly(back, skip=0, length=source.length)
 
 
 def play(
-    file: ModelFile,
-    factor: int,
-    precision: str,
-    blocks: Iterator[audio_files.Signal],
-    on_block: Callable[[str], None],
+    playing: Playing, blocks: Iterator[audio_files.Signal], on_block: Callable[[str], None]
 ) -> Iterator[audio_files.Signal]:
     """Run the model block after block, its state carried; the last block is filled up to the size of the others.
 
     Raises:
         BadInputError: the model's output is not finite.
     """
+    file, factor, precision, knobs = playing
     model = oversampling.streaming(models.build(file.config), factor)
     params = models.cast(file.params, precision)
-    state, step, size, done = model.initial_state(params, 1), jax.jit(model.apply), 0, 0
+    state, step, size, done = model.initial_state(params, 1, np.array(knobs)), jax.jit(model.apply), 0, 0
     for block in blocks:
         size = size or len(block)
         x = np.pad(block, (0, size - len(block))).astype(precision)
@@ -130,18 +141,19 @@ def play(
         yield played
 
 
-def describe(args: Any, file: ModelFile, source: Source, sink: Sink, seconds: float) -> dict[str, Any]:
+def describe(args: Any, playing: Playing, source: Source, sink: Sink, seconds: float) -> dict[str, Any]:
     """What was done, as JSON holds it. A silent output has no peak in dB: null."""
     duration_s = source.length / source.sample_rate
     return {
-        "model": str(file.path),
+        "model": str(playing.file.path),
         "input": str(source.path),
         "output": str(args.output),
         "oversample": args.oversample,
+        "knobs": list(playing.knobs),
         "bits": args.bits,
         "precision": args.precision,
         "sample_rate": source.sample_rate,
-        "model_sample_rate": file.sample_rate,
+        "model_sample_rate": playing.file.sample_rate,
         "samples": sink.length,
         "duration_s": duration_s,
         "peak_db": 20 * math.log10(sink.peak) if sink.peak > 0 else None,
@@ -156,6 +168,8 @@ def describe(args: Any, file: ModelFile, source: Source, sink: Sink, seconds: fl
 def report(record: dict[str, Any]) -> None:
     """One line about the output, and one on stderr if it clipped."""
     peak = "silent" if record["peak_db"] is None else f"peak {record['peak_db']:.1f} dB"
+    if record["knobs"]:
+        print(f"knobs of {record['model']}: {' '.join(f'{knob:g}' for knob in record['knobs'])}")
     print(
         f"wrote {record['output']}: {record['duration_s']:.1f} s at {record['sample_rate']} Hz, {peak}, "
         f"{record['seconds']:.1f} s of work ({record['times_real_time']:.1f} times real time)"

@@ -15,8 +15,8 @@ from jaxalias import evaluation, models
 from jaxalias.nmr import AUDIBLE_DB
 
 QUICK = evaluation.SineSet(levels_db=(-18.0,))
-COLUMNS = ("rank", "path", "format", "sample_rate", "parameters", "NMR-S", "ESR-S", "worst_NMR-S", "worst_f0_hz",
-           "worst_level_db", "audible_share")  # fmt: skip
+COLUMNS = ("rank", "path", "knobs", "format", "sample_rate", "parameters", "NMR-S", "ESR-S", "worst_NMR-S",
+           "worst_f0_hz", "worst_level_db", "audible_share")  # fmt: skip
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     if not paths:
         raise BadInputError(f"{', '.join(map(str, args.paths))}: must hold at least 1 file, got 0")
     sine_set = QUICK if args.quick else evaluation.SineSet()
-    measured, refused, interrupted = measure_all(paths, sine_set, args.precision, args.quiet)
+    measured, refused, interrupted = measure_all(paths, sine_set, args)
     measured.sort(key=lambda entry: entry["NMR-S"], reverse=True)
     ranked = [{"rank": rank, **entry} for rank, entry in enumerate(measured, start=1)]
 
@@ -53,39 +53,45 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the ranking as a table, levels in dB")
     parser.add_argument("--quick", action="store_true", help="-18 dB tones only: a third of the time")
+    command_line.add_knobs(parser)
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the models")
     return parser.parse_args()
 
 
 def measure_all(
-    paths: Sequence[Path], sine_set: evaluation.SineSet, precision: str, quiet: bool
+    paths: Sequence[Path], sine_set: evaluation.SineSet, args: Any
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]], bool]:
     """Measure file after file: what was measured, what was refused and why, and whether it was interrupted."""
     measured: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     with (
         command_line.stop_on_interrupt() as should_stop,
-        command_line.progress("surveying", len(paths), quiet=quiet) as step,
+        command_line.progress("surveying", len(paths), quiet=args.quiet) as step,
     ):
         for path in paths:
             if should_stop():
                 return measured, refused, True
             try:
-                measured.append(measure(path, sine_set, precision))
-            except (ValueError, OSError) as error:
+                measured.append(measure(path, sine_set, args.precision, args.knobs))
+            except (ValueError, OSError, BadInputError) as error:
                 refused.append({"path": str(path), "reason": " ".join(str(error).split())})
             step(path.name)
     return measured, refused, False
 
 
-def measure(path: Path, sine_set: evaluation.SineSet, precision: str) -> dict[str, Any]:
+def measure(path: Path, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None) -> dict[str, Any]:
     """One line of the ranking, in dB.
+
+    Args:
+        knobs: where they stand in the models that have any.
 
     Raises:
         ValueError: the file is no model, or its output cannot be measured.
+        BadInputError: the model has knobs, and another number than positions are given.
     """
     file = weights_import.load(path)
-    candidate = measuring.candidate_of(file, "teacher", precision)
+    positions = command_line.knobs_of(file, knobs if models.build(file.config).knobs else None)
+    candidate = measuring.candidate_of(file, "teacher", precision, positions)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
     nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured
@@ -93,6 +99,7 @@ def measure(path: Path, sine_set: evaluation.SineSet, precision: str) -> dict[st
     return {
         "path": str(path),
         "format": file.format,
+        "knobs": list(positions),
         "sample_rate": file.sample_rate,
         "parameters": models.parameter_count(file.params),
         "NMR-S": found["metrics"]["NMR-S"],
@@ -122,8 +129,13 @@ def write_csv(path: Path, ranked: list[dict[str, Any]]) -> None:
         with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            writer.writerows(ranked)
+            writer.writerows({**entry, "knobs": positions_text(entry)} for entry in ranked)
         partial.replace(path)
+
+
+def positions_text(entry: dict[str, Any]) -> str:
+    """Where the knobs stand, one after the other."""
+    return " ".join(f"{knob:g}" for knob in entry["knobs"])
 
 
 def table_rows(ranked: list[dict[str, Any]]) -> list[list[str]]:
@@ -134,7 +146,8 @@ def table_rows(ranked: list[dict[str, Any]]) -> list[list[str]]:
             "-" if entry[key] is None else f"{entry[key]:.1f}" for key in ("NMR-S", "ESR-S", "worst_NMR-S")
         )
         share, at = f"{entry['audible_share']:.0%}", f"{entry['worst_f0_hz']:.0f} Hz, {entry['worst_level_db']:g} dB"
-        rows.append([str(entry["rank"]), Path(entry["path"]).name, nmr, esr, share, worst, at])
+        name = Path(entry["path"]).name + (f" (knobs {positions_text(entry)})" if entry["knobs"] else "")
+        rows.append([str(entry["rank"]), name, nmr, esr, share, worst, at])
     return rows
 
 

@@ -39,6 +39,7 @@ class Candidate(NamedTuple):
     role: str  # "teacher" or "student"
     play: Play
     oversample: int = 1  # for the record; `play` does it
+    knobs: tuple[float, ...] = ()  # likewise
 
 
 class SineSet(NamedTuple):
@@ -55,8 +56,12 @@ class SineSet(NamedTuple):
 PIANO = SineSet()
 
 
-def player(model: Model, params: Params, precision: Any = "float32") -> Play:
-    """The model from its initial state, compiled, the batch spread over this host's devices; output in float64."""
+def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequence[float] | None = None) -> Play:
+    """The model from its initial state, compiled, the batch spread over this host's devices; output in float64.
+
+    Args:
+        knobs: where they stand for all signals, one position for each that the model has.
+    """
     cast = models.cast(params, precision)
 
     @lru_cache
@@ -65,7 +70,7 @@ def player(model: Model, params: Params, precision: Any = "float32") -> Play:
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
         run = run_on(parallel.mesh_for(1, x.shape[0], local=True))
-        state, parts = model.initial_state(cast, x.shape[0]), []
+        state, parts = model.initial_state(cast, x.shape[0], knobs), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
         block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
         for start in range(0, x.shape[1], block):
@@ -191,6 +196,8 @@ def _record(candidate: Candidate, levels: list[dict[str, np.ndarray]], f0_hz: np
             **{name: [power_to_db(value) for value in values] for name, values in tones.items()},
         },
     }
+    if candidate.knobs:
+        record["knobs"] = list(candidate.knobs)
     missing = [name for name, value in record["metrics"].items() if value is None]
     notes = dict.fromkeys(missing, PERFECT)
     left_out = f0_hz[np.isnan(levels[0]["NMR-S"])]

@@ -12,7 +12,7 @@ input; errors are those of the FFT, 1e-7 in float32, and of the filter's stop-ba
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -108,10 +108,12 @@ def streaming(model: Model, factor: int) -> Model:
         return model
     taps, past = _branch_taps(factor), latency(factor)
 
-    def initial_state(params: Params, batch: int) -> StreamState:
+    def initial_state(params: Params, batch: int, knobs: Any = None) -> StreamState:
         dtype = jnp.result_type(*jax.tree.leaves(params))
         silence = jnp.zeros((batch * factor, past), dtype)
-        return StreamState(silence[:batch], model.initial_state(params, batch * factor), silence)
+        if knobs is not None and np.ndim(knobs) == 2:  # each signal its own: the same for all its branches
+            knobs = jnp.repeat(jnp.asarray(knobs), factor, axis=0)
+        return StreamState(silence[:batch], model.initial_state(params, batch * factor, knobs), silence)
 
     def apply(params: Params, x: Float[Array, "b t"], state: StreamState) -> tuple[Float[Array, "b t"], StreamState]:
         batch, samples = x.shape
@@ -125,7 +127,7 @@ def streaming(model: Model, factor: int) -> Model:
         return y, StreamState(heard[:, samples:], inner, made[:, samples:])
 
     field = model.receptive_field
-    return Model(model.init, initial_state, apply, None if field is None else field + 2 * past)
+    return Model(model.init, initial_state, apply, None if field is None else field + 2 * past, model.knobs)
 
 
 def latency(factor: int) -> int:

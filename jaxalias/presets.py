@@ -6,14 +6,14 @@ from jaxalias.config import (
     ESRConfig,
     FineTuneConfig,
     LossConfig,
-    LSTMConfig,
+    ModelConfig,
     NMRConfig,
     OptimiserConfig,
-    WaveNetConfig,
+    RecurrentConfig,
 )
 
 
-def paper(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def paper(model: ModelConfig) -> FineTuneConfig:
     """The text of the paper: L = ESR + NMR, Adam 5e-4 constant, 40 000 updates in double precision.
 
     Published: 24 h at most on a GTX 1080; NMR-S of the Mesa LSTM from 19.3 to -14.8 dB (its Table 1).
@@ -21,7 +21,7 @@ def paper(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     return _published(model, "paper", LossConfig(esr=ESRConfig(weight=1.0), nmr=NMRConfig(weight=1.0)))
 
 
-def authors(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def authors(model: ModelConfig) -> FineTuneConfig:
     """The program that made the published weights: 0.5 ESR + 0.5 NMR + DC, with its own reductions.
 
     The ESR is one ratio of sums over the batch, the NMR the geometric mean over its tones.
@@ -34,7 +34,7 @@ def authors(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     return _published(model, "authors", loss)
 
 
-def fast(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on two CPU cores.
 
     ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB; Adam
@@ -48,7 +48,7 @@ def fast(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     columns. Broadcast TCN: NMR-S from 11.8 to 5.0 dB, HESR-T -28.3; the authors' student: -23.4, HESR-T -15.1.
     """
     loss = LossConfig(nmr=NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03))
-    if isinstance(model, LSTMConfig):
+    if isinstance(model, RecurrentConfig):
         rate, shape = 1e-3, {"updates": 1600, "batch_size": 40}
     else:
         rate, shape = 3e-4, {"updates": 3000, "batch_size": 24, "batches_per_draw": 10}
@@ -61,16 +61,16 @@ def fast(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     )
 
 
-PRESETS: dict[str, Callable[[LSTMConfig | WaveNetConfig], FineTuneConfig]] = {
+PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
     "fast": fast,
     "paper": paper,
     "authors": authors,
 }
 
 
-def _published(model: LSTMConfig | WaveNetConfig, name: str, loss: LossConfig) -> FineTuneConfig:
-    """What text and program share (section 2.5): TBPTT frames of N/10 for an LSTM, of N/2 for a TCN."""
-    recurrent = isinstance(model, LSTMConfig)
+def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
+    """What text and program share (section 2.5): TBPTT frames of N/10 for a recurrent model, of N/2 for a TCN."""
+    recurrent = isinstance(model, RecurrentConfig)
     return FineTuneConfig(
         preset=name,
         updates=40_000,

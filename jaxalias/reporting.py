@@ -99,8 +99,9 @@ def _columns(record: dict[str, Any]) -> list[str]:
 
 
 def _who(model: dict[str, Any]) -> list[str]:
-    factor = model.get("oversample", 1)
-    return [Path(model["path"]).name, model["role"] + (f" {factor}x" if factor > 1 else "")]
+    factor, knobs = model.get("oversample", 1), " ".join(f"{knob:g}" for knob in model.get("knobs", ()))
+    position = f" (knobs {knobs})" if knobs else ""
+    return [Path(model["path"]).name + position, model["role"] + (f" {factor}x" if factor > 1 else "")]
 
 
 def _number(value: float | None) -> str:

@@ -117,7 +117,7 @@ def silence(document: dict) -> None:
 BAD_MODELS = {
     "weights": (lambda d: d["state_dict"]["rec.weight_ih_l0"].pop(), "rec.weight_ih_l0"),
     "nan": (lambda d: d["state_dict"].update({"lin.bias": [float("nan")]}), "NaN"),
-    "architecture": (lambda d: d["model_data"].update(unit_type="GRU"), "unit_type"),
+    "architecture": (lambda d: d["model_data"].update(unit_type="RNN"), "unit_type"),
     "silent": (silence, "silent"),
 }
 

@@ -55,6 +55,17 @@ def test_equals_the_scan_with_all_gradients(hidden: int, batch: int, inputs: int
 
 
 @each_way
+def test_each_signal_may_have_its_own_bias(interpret: bool) -> None:
+    """As knobs make it."""
+    (cell, x, state), weights = draw(4, 6, 3, 1)
+    biases = cell["bias"] * jnp.arange(1, 4, dtype=jnp.float32)[:, None]
+    arguments = {**cell, "bias": biases}, x, state
+    kernel = partial(lstm_kernel.recurrence, interpret=interpret)
+    ours = jax.jit(partial(results_and_gradients, kernel))(arguments, weights)
+    assert_same(ours, jax.jit(partial(results_and_gradients, lstm.recurrence))(arguments, weights))
+
+
+@each_way
 def test_many_models_at_once_equal_each_alone(interpret: bool) -> None:
     """Three models with their own states hear the same two signals."""
     (cell, x, state), weights = draw(1, 6, 2, 1, 3)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalias import models
-from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
-from jaxalias.models import lstm, wavenet
+from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
+from jaxalias.models import wavenet
 from jaxalias.models.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
@@ -20,7 +20,14 @@ LSTMS = {
     "guitarml": LSTMConfig(hidden_size=5),
     "nam": LSTMConfig(hidden_size=4, num_layers=2, bias_vectors=1, skip=False, stored_initial_state=True),
     "no bias": LSTMConfig(hidden_size=2, bias_vectors=0),
+    "knobs": LSTMConfig(hidden_size=3, num_layers=2, input_size=3, input_gain=1.7, output_gain=0.6),
 }
+GRUS = {
+    "gru": GRUConfig(hidden_size=5),
+    "stacked gru": GRUConfig(hidden_size=3, num_layers=2, input_size=2, skip=False),
+    "gru without bias": GRUConfig(hidden_size=2, bias_vectors=0, input_gain=0.5, output_gain=3.0),
+}
+KNOBS = np.array([0.2, 0.9])
 TANH = {"condition_size": 1, "activation": "Tanh"}
 WAVENETS = {
     "chain": WaveNetConfig(
@@ -41,11 +48,18 @@ WAVENETS = {
         head_scale=0.02,
     ),
 }
-CONFIGS = {**LSTMS, **WAVENETS}
-each_kind = pytest.mark.parametrize("config", [LSTMS["nam"], WAVENETS["chain"]], ids=lambda config: config.kind)
+CONFIGS = {**LSTMS, **GRUS, **WAVENETS}
+each_kind = pytest.mark.parametrize(
+    "config",
+    [LSTMS["nam"], LSTMS["knobs"], GRUS["stacked gru"], WAVENETS["chain"]],
+    ids=["nam", "knobs", "gru", "chain"],
+)
 
 
-def parameters(config: LSTMConfig | WaveNetConfig) -> dict:
+Config = LSTMConfig | GRUConfig | WaveNetConfig
+
+
+def parameters(config: Config) -> dict:
     """Random numbers, large enough to bend the signal."""
     shapes = jax.eval_shape(models.build(config).init, jax.random.key(0))
     return jax.tree.map(lambda a: jnp.asarray(RNG.uniform(-1, 1, a.shape)), shapes)
@@ -55,23 +69,28 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def slow_lstm(config: LSTMConfig, p: dict, x: np.ndarray) -> np.ndarray:
-    """One signal, one sample at a time; gate rows in PyTorch's order i, f, g, o."""
+def slow_recurrent(config: LSTMConfig | GRUConfig, p: dict, x: np.ndarray) -> np.ndarray:
+    """One signal, one sample at a time; gate rows in PyTorch's order i, f, g, o and r, z, n."""
     size, layers = config.hidden_size, range(config.num_layers)
-    stored = config.stored_initial_state
+    stored = "initial_hidden_l0" in p
     h = [np.array(p[f"initial_hidden_l{i}"]) if stored else np.zeros(size) for i in layers]
     c = [np.array(p[f"initial_cell_l{i}"]) if stored else np.zeros(size) for i in layers]
     y = []
-    for sample in x:
-        heard = np.array([sample])
+    for sample in config.input_gain * x:
+        heard = np.array([sample, *KNOBS[: config.input_size - 1]])
         for i in layers:
-            bias = sum(p[name] for name in (f"bias_l{i}", f"bias_ih_l{i}", f"bias_hh_l{i}") if name in p)
-            rows = p[f"weight_ih_l{i}"] @ heard + p[f"weight_hh_l{i}"] @ h[i] + bias
-            gates = rows.reshape(4, size)
-            c[i] = sigmoid(gates[1]) * c[i] + sigmoid(gates[0]) * np.tanh(gates[2])
-            heard = h[i] = sigmoid(gates[3]) * np.tanh(c[i])
+            outside = p[f"weight_ih_l{i}"] @ heard + p.get(f"bias_ih_l{i}", 0) + p.get(f"bias_l{i}", 0)
+            inside = p[f"weight_hh_l{i}"] @ h[i] + p.get(f"bias_hh_l{i}", 0)
+            if isinstance(config, LSTMConfig):
+                gates = (outside + inside).reshape(4, size)
+                c[i] = sigmoid(gates[1]) * c[i] + sigmoid(gates[0]) * np.tanh(gates[2])
+                heard = h[i] = sigmoid(gates[3]) * np.tanh(c[i])
+            else:
+                (a_r, a_z, a_n), (b_r, b_z, b_n) = outside.reshape(3, size), inside.reshape(3, size)
+                update, new = sigmoid(a_z + b_z), np.tanh(a_n + sigmoid(a_r + b_r) * b_n)
+                heard = h[i] = (1 - update) * new + update * h[i]
         y.append(p["head_weight"][0] @ heard + p["head_bias"][0] + config.skip * sample)
-    return np.array(y)
+    return config.output_gain * np.array(y)
 
 
 def slow_wavenet(config: WaveNetConfig, p: dict, x: np.ndarray) -> np.ndarray:
@@ -99,15 +118,20 @@ def slow_wavenet(config: WaveNetConfig, p: dict, x: np.ndarray) -> np.ndarray:
     return config.head_scale * head[0, silence:]
 
 
-def play(config: LSTMConfig | WaveNetConfig, p: dict, x: np.ndarray) -> np.ndarray:
+def play(config: Config, p: dict, x: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(models.build(config).apply)(p, jnp.asarray(x), start(config, p, x.shape[0]))[0])
+
+
+def start(config: Config, p: dict, batch: int) -> models.State:
+    """The initial state, the knobs of every signal alike."""
     model = models.build(config)
-    return np.asarray(jax.jit(model.apply)(p, jnp.asarray(x), model.initial_state(p, x.shape[0]))[0])
+    return model.initial_state(p, batch, KNOBS[: model.knobs] if model.knobs else None)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_each_signal_of_a_batch_equals_the_slow_copy(config: LSTMConfig | WaveNetConfig) -> None:
+def test_each_signal_of_a_batch_equals_the_slow_copy(config: Config) -> None:
     p, x = parameters(config), RNG.normal(size=(3, 30))
-    slow = slow_lstm if isinstance(config, LSTMConfig) else slow_wavenet
+    slow = slow_wavenet if isinstance(config, WaveNetConfig) else slow_recurrent
     numbers = jax.tree.map(np.array, p)
     y = play(config, p, x)
     np.testing.assert_allclose(y, [slow(config, numbers, row) for row in x], atol=tolerances.F64)
@@ -115,68 +139,17 @@ def test_each_signal_of_a_batch_equals_the_slow_copy(config: LSTMConfig | WaveNe
 
 
 @each_kind
-def test_single_precision_is_close_to_double_and_stays_single(config: LSTMConfig | WaveNetConfig) -> None:
+def test_single_precision_is_close_to_double_and_stays_single(config: Config) -> None:
     p, x = parameters(config), RNG.normal(size=(3, 30))
     single = play(config, models.cast(p, np.float32), x.astype(np.float32))
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, play(config, p, x), atol=tolerances.F32_MODEL)
 
 
-def test_lstm_equals_pytorch() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LSTM is compared with NumPy only")
-    config = LSTMConfig(hidden_size=3, num_layers=2, skip=False)
-    p, x = parameters(config), RNG.normal(size=(2, 40))
-    theirs = torch.nn.LSTM(1, config.hidden_size, config.num_layers, batch_first=True).double()
-    recurrent = {name: torch.tensor(np.array(a)) for name, a in p.items() if not name.startswith("head")}
-    theirs.load_state_dict(recurrent)
-    hidden = theirs(torch.tensor(x)[..., None])[0].detach().numpy()
-    wanted = hidden @ np.array(p["head_weight"][0]) + np.array(p["head_bias"])
-    np.testing.assert_allclose(play(config, p, x), wanted, atol=tolerances.F64)
-
-
-def plain_recurrence(cell: dict, x: jax.Array, state: tuple) -> tuple:
-    """The recurrence as a scan that JAX differentiates by itself."""
-
-    def step(carry: tuple, x_t: jax.Array) -> tuple:
-        hidden, cell_state = carry
-        rows = x_t @ cell["input"].T + hidden @ cell["hidden"].T + cell["bias"]
-        i, f, g, o = jnp.split(rows, 4, axis=1)
-        cell_state = jax.nn.sigmoid(f) * cell_state + jax.nn.sigmoid(i) * jnp.tanh(g)
-        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell_state)
-        return (hidden, cell_state), hidden
-
-    end, hiddens = jax.lax.scan(step, state, x)
-    return hiddens, end
-
-
-def test_hand_written_gradient_is_that_of_the_plain_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = LSTMConfig(hidden_size=3, num_layers=2)
-    model = models.build(config)
-    p, x = parameters(config), jnp.asarray(RNG.normal(size=(2, 25)))
-    state = jax.tree.map(lambda a: jnp.asarray(RNG.normal(size=a.shape)), model.initial_state(p, 2))
-    weights = jax.tree.map(lambda a: jnp.asarray(RNG.normal(size=a.shape)), (x, state))
-
-    def weighted_sum(p: dict, x: jax.Array, state: tuple) -> jax.Array:
-        products = jax.tree.map(lambda w, a: jnp.sum(w * a), weights, model.apply(p, x, state))
-        return sum(jax.tree.leaves(products))
-
-    def differentiated() -> tuple:
-        return jax.jit(jax.value_and_grad(lambda *a: weighted_sum(*a), argnums=(0, 1, 2)))(p, x, state)
-
-    value, by_hand = differentiated()
-    monkeypatch.setattr(lstm, "recurrence", plain_recurrence)
-    wanted, automatic = differentiated()
-    np.testing.assert_allclose(value, wanted, rtol=tolerances.F64_TRANSFORM)
-    assert len(jax.tree.leaves(by_hand)) == len(p) + 1 + 2 * config.num_layers
-    for ours, theirs in zip(jax.tree.leaves(by_hand), jax.tree.leaves(automatic), strict=True):
-        assert np.abs(theirs).max() > 0
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerances.F64_TRANSFORM)
-
-
 @each_kind
-def test_no_output_depends_on_later_input(config: LSTMConfig | WaveNetConfig) -> None:
+def test_no_output_depends_on_later_input(config: Config) -> None:
     p, model = parameters(config), models.build(config)
-    state = model.initial_state(p, 1)
+    state = start(config, p, 1)
     slopes = jax.jacobian(lambda x: model.apply(p, x[None], state)[0][0])(jnp.asarray(RNG.normal(size=12)))
     assert not np.triu(slopes, 1).any()
     assert np.diag(slopes).all()
@@ -196,14 +169,14 @@ def test_receptive_field_is_exact(name: str) -> None:
 
 
 @each_kind
-def test_blocks_of_any_size_are_one_piece(config: LSTMConfig | WaveNetConfig) -> None:
+def test_blocks_of_any_size_are_one_piece(config: Config) -> None:
     model, p, x = models.build(config), parameters(config), RNG.normal(size=(2, 6))
     apply, whole = jax.jit(model.apply), play(config, p, x)
 
     @settings(max_examples=30, deadline=None)
     @given(st.sets(st.integers(1, 5)))
     def check(cuts: set[int]) -> None:
-        state, blocks = model.initial_state(p, 2), []
+        state, blocks = start(config, p, 2), []
         for block in np.split(x, sorted(cuts), axis=1):
             y, state = apply(p, jnp.asarray(block), state)
             blocks.append(y)

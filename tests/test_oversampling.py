@@ -11,7 +11,7 @@ import scipy.signal
 import scipy.special
 from tolerances import F64, F64_TRANSFORM
 
-from jaxalias import models, oversampling
+from jaxalias import evaluation, models, oversampling
 from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
 from jaxalias.dsp import chebyshev_window
 from jaxalias.models import Model, Params
@@ -145,6 +145,25 @@ def test_streaming_filters_pass_20_khz_and_stop_nyquist(factor):
     native = cycles / (2 * np.pi) * factor
     assert np.max(np.abs(response[native >= 0.5])) < 10 ** (-105 / 20)
     assert np.max(np.abs(np.abs(response[native <= 20 / 44.1]) - 1)) < 10 ** (-105 / 20)
+
+
+def test_knobs_reach_every_branch_of_their_signal():
+    """Two signals with their own knobs, streamed at three times the rate, and each alone by the whole-signal form."""
+    model = models.build(LSTMConfig(hidden_size=3, input_size=2))
+    params = jax.tree.map(lambda array: 2 * array, models.cast(jax.jit(model.init)(jax.random.key(1)), jnp.float64))
+    knobs = jnp.asarray([[0.1], [0.9]])
+    x, settling = jnp.asarray(bursts()), jnp.zeros((2, 1500))
+    heard = jnp.concatenate([settling, x], axis=1)  # from rest, so that nothing has a step at its start
+    streamed, late = oversampling.streaming(model, 3), oversampling.latency(3)
+    assert streamed.knobs == 1
+    state = streamed.initial_state(params, 2, knobs)
+    y, _ = jax.jit(streamed.apply)(params, jnp.pad(heard, ((0, 0), (0, late))), state)
+    for row in range(2):
+        play = evaluation.player(model, params, "float64", knobs=(float(knobs[row, 0]),))
+        expected = oversampling.oversample(play, 3)(heard[row : row + 1])
+        error, reference = np.abs(np.fft.rfft([y[row, late + 1500 :] - expected[0, 1500:], expected[0, 1500:]]))
+        passed = np.fft.rfftfreq(LENGTH) <= oversampling.PASS
+        assert np.max(error[passed]) < FILTERED * np.max(reference[1:])
 
 
 def test_receptive_field_of_the_streamed_model():

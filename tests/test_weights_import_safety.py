@@ -1,6 +1,7 @@
 """Model files: nothing is lost on the way out, nothing damaged comes in, and what a fine-tuned file says is true."""
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from test_weights_import import DOCUMENTS, guitarml, load, nam_lstm, play, wavenet
 
 import weights_import
+from jaxalias import models
 from weights_import import ModelFileError, nam_levels
 from weights_import.model_file import Network
 
@@ -98,6 +100,46 @@ def test_a_mutated_file_loads_finite_or_is_refused_in_one_line(
     else:
         assert all(np.all(np.isfinite(array)) for array in jax.tree.leaves(loaded.params))
         weights_import.save(path, loaded)
+
+
+@functools.cache
+def player(config: Any) -> Any:
+    model = models.build(config)
+    return jax.jit(lambda p, x: model.apply(p, x, model.initial_state(p, 1, jnp.full(model.knobs, 0.5)))[0])
+
+
+def test_seeded_mutations_of_recurrent_files_play_finite_or_are_refused(tmp_path: Path) -> None:
+    """Numbers, keys and bytes of SimpleRNN and RTNeural files, one with a test of its own."""
+    random, x, played = np.random.default_rng(5), jnp.linspace(-1.0, 1.0, 8)[None], 0
+    one_sample = {**DOCUMENTS["rtneural"], "input_batch": [0.0]}
+    answer = float(play(load(tmp_path, DOCUMENTS["rtneural"]), np.zeros(1))[0])
+    recurrent = ["guitarml", "lstm with two knobs", "stacked gru with a knob", "rtneural", "rtneural gru"]
+    sources = [*(DOCUMENTS[name] for name in recurrent), {**one_sample, "output_batch": [answer]}]
+    values = [None, True, -1, 0, 2, 1e38, -3e38, 1e-30, 10**9, "lstm", "gru", "GRU", [], {}, [[0.0]], [None, None, 3]]
+    for number in range(1200):
+        document = json.loads(json.dumps(sources[number % len(sources)]))
+        for _ in range(random.integers(1, 3)):
+            places = everywhere(document)[1:]
+            *path, last = places[random.integers(len(places))]
+            place: Any = document
+            for key in path:
+                place = place[key]
+            if random.random() < 0.8:
+                place[last] = values[random.integers(len(values))]
+            else:
+                del place[last]
+        text = bytearray(json.dumps(document).encode())
+        if number % 4 == 0:
+            text[random.integers(len(text))] = random.integers(256)
+        (tmp_path / "mutated").write_bytes(text)
+        try:
+            loaded = weights_import.load(tmp_path / "mutated")
+        except ModelFileError as error:
+            assert len(str(error).splitlines()) == 1
+        else:
+            played += 1
+            assert np.isfinite(player(loaded.config)(loaded.params, x)).all()
+    assert 100 < played < 1100
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -17,18 +17,56 @@ torch = pytest.importorskip("torch")
 class SimpleRNN(torch.nn.Module):
     """As in Automated-GuitarAmpModelling."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str, inputs: int, layers: int) -> None:
         super().__init__()
-        self.rec = torch.nn.LSTM(1, 5, 2, batch_first=True)
+        self.rec = getattr(torch.nn, unit)(inputs, 5, layers, batch_first=True)
         self.lin = torch.nn.Linear(5, 1)
 
     def forward(self, x: Any) -> Any:
-        return self.lin(self.rec(x)[0]) + x
+        return self.lin(self.rec(x)[0]) + x[..., :1]
 
 
-def net() -> SimpleRNN:
+def net(unit: str = "LSTM", inputs: int = 1, layers: int = 2) -> SimpleRNN:
     torch.manual_seed(3)
-    return SimpleRNN().double()
+    return SimpleRNN(unit, inputs, layers).double()
+
+
+def answer(model: SimpleRNN, x: np.ndarray, knobs: tuple[float, ...]) -> np.ndarray:
+    """What PyTorch's layers make of a signal and constant knobs."""
+    heard = torch.tensor(np.column_stack([x, *(np.full_like(x, knob) for knob in knobs)]))
+    with torch.no_grad():
+        return model(heard[None])[0, :, 0].numpy()
+
+
+def described(unit: str, inputs: int, layers: int) -> dict:
+    """The trainer's own words for `net`."""
+    return {"model": "SimpleRNN", "input_size": inputs, "skip": 1, "output_size": 1, "unit_type": unit,
+            "num_layers": layers, "hidden_size": 5, "bias_fl": True}  # fmt: skip
+
+
+KINDS = [("LSTM", 1, 2), ("LSTM", 3, 1), ("GRU", 1, 1), ("GRU", 2, 2)]
+KNOBS = (0.2, 0.9)
+
+
+@pytest.mark.parametrize("with_data", [False, True], ids=["bare", "with model_data"])
+@pytest.mark.parametrize(("unit", "inputs", "layers"), KINDS)
+def test_every_simple_rnn_sounds_as_in_pytorch(
+    tmp_path: Path, unit: str, inputs: int, layers: int, with_data: bool
+) -> None:
+    """As a checkpoint, whose tensors say what it is, and as the trainer's JSON file."""
+    model, x, knobs = net(unit, inputs, layers), np.random.default_rng(0).normal(0, 0.3, 100), KNOBS[: inputs - 1]
+    reference, state = answer(model, x, knobs), model.state_dict()
+    document = {"model_data": described(unit, inputs, layers), "state_dict": state} if with_data else state
+    loaded = weights_import.load(put(tmp_path / "a", document))
+    assert (loaded.config.kind, loaded.sample_rate) == (unit.lower(), 44_100)
+    assert esr_db(play(loaded, x, knobs), reference) < -250
+    weights_import.save(tmp_path / "b", loaded)
+    after = torch.load(tmp_path / "b", weights_only=True)
+    after = after["state_dict"] if with_data else after
+    assert all(torch.equal(after[key], value) for key, value in state.items())
+    listed = {key: value.tolist() for key, value in state.items()}
+    json_file = load(tmp_path, {"model_data": described(unit, inputs, layers), "state_dict": listed})
+    assert esr_db(play(json_file, x, knobs), reference) < -250
 
 
 def nam_wavenet(folder: Path, newer: bool) -> dict:
@@ -62,9 +100,7 @@ def test_a_state_dict_sounds_as_in_pytorch_and_comes_back(tmp_path: Path, zipped
     model, x = net(), np.random.default_rng(0).normal(0, 0.3, 300)
     source = put(tmp_path / "a", model.state_dict(), _use_new_zipfile_serialization=zipped)
     loaded = weights_import.load(source)
-    with torch.no_grad():
-        reference = model(torch.from_numpy(x)[None, :, None])[0, :, 0].numpy()
-    assert esr_db(play(loaded, x), reference) < -250
+    assert esr_db(play(loaded, x), answer(model, x, ())) < -250
     weights_import.save(tmp_path / "b", loaded)
     before, after = (torch.load(path, weights_only=True) for path in (source, tmp_path / "b"))
     assert list(before) == list(after)
@@ -93,14 +129,15 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         "hyper_parameters.net.config: missing": {"state_dict": bare["state_dict"]},
         "hyper_parameters.net.config.head_scale": {**bare, "hyper_parameters": {"net": {"config": unnamed}}},
         "rec.bias_hh_l1: missing": {key: value for key, value in state.items() if key != "rec.bias_hh_l1"},
-        r"rec.weight_ih_l0: must be of shape \(20, 1\), got \(20, 2\)": {
+        r"rec.weight_ih_l0: must be of shape \(20, 1\), got \(20, 4\)": {
             **state,
-            "rec.weight_ih_l0": torch.zeros(20, 2),
+            "rec.weight_ih_l0": torch.zeros(20, 4),
         },
         "lin.weight: must be finite": {**state, "lin.weight": state["lin.weight"] * torch.nan},
         "lin.bias: must be a dense tensor": {**state, "lin.bias": torch.zeros(1, dtype=torch.int64)},
         "as many numbers as its shape says": {**state, "rec.weight_hh_l0": torch.zeros(1, 1).expand(20, 10**9)},
         "rec.more: must not be there": {**state, "rec.more": torch.zeros(1)},
+        "model_data.unit_type": {"state_dict": state, "model_data": {**described("LSTM", 1, 2), "unit_type": "RNN"}},
         "hyper_parameters.skip": {"state_dict": state, "hyper_parameters": {"skip": 3}},
         "must hold rec": {"weight": torch.zeros(1)},
         "dict of tensors": [1],

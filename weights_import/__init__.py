@@ -1,4 +1,4 @@
-"""Model files in and out: `load(path)`, `save(path, model_file)`, and `fine_tuned` between them.
+"""Model files in and out: `load(path)`, `save(path, model_file)`, and `fine_tuned` or `converted` between them.
 
 The format is recognised by content, never by name. What comes back from a file is a `jaxalias` config and a tree
 of parameters; what goes out is the same file with other numbers.
@@ -16,12 +16,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxalias.models import Params
-from weights_import import checks, disk, guitarml, json_text, nam, torch_checkpoint
+from weights_import import checks, conversion, disk, guitarml, json_text, nam, rtneural, torch_checkpoint
 from weights_import.model_file import Format, ModelFile, ModelFileError, Network
 
-__all__ = ["ModelFile", "ModelFileError", "fine_tuned", "load", "save"]
+__all__ = ["ModelFile", "ModelFileError", "converted", "fine_tuned", "load", "save"]
 
-_JSON_FORMATS = (nam.FORMAT, guitarml.FORMAT)
+_JSON_FORMATS = (nam.FORMAT, guitarml.FORMAT, rtneural.FORMAT)
 _FORMATS = {known.name: known for known in (*_JSON_FORMATS, torch_checkpoint.FORMAT)}
 
 
@@ -29,7 +29,7 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
     """Read a model file of any supported format.
 
     Args:
-        path: a `.nam`, GuitarML `.json` or PyTorch file, under whatever name.
+        path: a `.nam`, GuitarML or RTNeural `.json`, or PyTorch file, under whatever name.
 
     Returns:
         The model and all else that the file holds.
@@ -58,6 +58,16 @@ def save(path: str | os.PathLike[str], model_file: ModelFile) -> None:
     with _errors_about(path, "written"):
         document = _FORMATS[model_file.format].write(model_file.document, config, params)
         disk.replace(Path(path), model_file.encode(document), lambda data: _verify(data, model_file))
+
+
+def converted(source: ModelFile) -> ModelFile:
+    """The same network in the other format, SimpleRNN or RTNeural JSON, ready to save (see `conversion`).
+
+    Raises:
+        ModelFileError: something would be lost, or the players of the other format would refuse it.
+    """
+    with _errors_about(source.path, "converted"):
+        return conversion.converted(source)
 
 
 def fine_tuned(source: ModelFile, params: Params, training: dict[str, Any]) -> ModelFile:
@@ -103,7 +113,9 @@ def _parse(data: bytes) -> tuple[Format, Any, Callable[[Any], bytes]]:
         if known.recognises(document):
             return known, document, functools.partial(json_text.render, layout=layout)
     keys = ", ".join(list(document)[:5]) or "none"
-    raise ModelFileError(f"must be a NAM, GuitarML or PyTorch model (others are not supported), has the keys: {keys}")
+    raise ModelFileError(
+        f"must be a NAM, GuitarML, RTNeural or PyTorch model (others are not supported), has the keys: {keys}"
+    )
 
 
 def _verify(data: bytes, wanted: ModelFile) -> None:

@@ -23,6 +23,8 @@ def _whole(value: Any) -> Any:
 One = Annotated[Literal[1], BeforeValidator(_whole)]
 """1, and neither true nor 1.0, which a Literal takes for it."""
 ZeroOrOne = Annotated[Literal[0, 1], BeforeValidator(_whole)]
+Inputs = Annotated[Literal[1, 2, 3], BeforeValidator(_whole)]
+"""The signal and up to two knobs: all that the players of recurrent models are built for."""
 
 _R = TypeVar("_R", bound=Record)
 
@@ -35,21 +37,21 @@ def require(members: dict, key: str, parent: str = "") -> Any:
 
 
 def record(kind: type[_R], value: Any, key: str) -> _R:
-    """Validate a part of a file as a record, strictly: no bool or float as int, no unknown keys."""
+    """Validate a part of a file (the file itself: key "") as a record, strictly: no bool as int, no unknown keys."""
     if not isinstance(value, dict):
         raise fault(key, "must be an object", value)
     try:  # as JSON, where strict still takes a list for a tuple
         return kind.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise ModelFileError(f"{key}.{explain(error)}") from None
+        raise ModelFileError(f"{key}.{explain(error)}" if key else explain(error)) from None
 
 
-def sample_rate(value: Any) -> int:
+def sample_rate(value: Any, key: str = "sample_rate") -> int:
     """A rate in Hz as a whole number. Null is refused too: the players' JSON reader throws on it."""
     low, high = _RATES_HZ
     if type(value) not in (int, float) or not low <= value <= high or value != int(value):
         rule = f"must be a whole number of Hz from {low} to {high} (or leave the key out: players then take theirs)"
-        raise fault("sample_rate", rule, value)
+        raise fault(key, rule, value)
     return int(value)
 
 

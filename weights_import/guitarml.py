@@ -1,7 +1,8 @@
 """GuitarML SimpleRNN JSON (Automated-GuitarAmpModelling, Proteus, NeuralPi).
 
-y = lin(lstm(x)) + skip x. The players read nothing but `model_data.input_size` and `state_dict`, have the hidden
-size compiled in and always add the input, so none of that may change on the way.
+y = lin(rec([x, knobs])) + skip x, rec an LSTM or GRU. The players read nothing but `model_data.input_size` and
+`state_dict`, have the hidden size compiled in, play LSTMs and always add the input, so none of that may change on
+the way.
 """
 
 from collections.abc import Iterator
@@ -10,21 +11,24 @@ from typing import Any, Literal
 from flax.traverse_util import flatten_dict, unflatten_dict
 from pydantic import PositiveInt
 
-from jaxalias.config import LSTMConfig, Record
+from jaxalias.config import GRUConfig, LSTMConfig, Record
 from jaxalias.models import Params
 from weights_import import checks, layout, metadata
 from weights_import.model_file import Config, Format, Network, fault
 
 SAMPLE_RATE = 44_100  # of the library's captures; the format does not hold one
 _HEAD = {"head_weight": "lin.weight", "head_bias": "lin.bias"}
+_PLAYERS = {40: ("Proteus", 2), 20: ("NeuralPi", 3)}  # hidden size -> who plays it, up to which input size
 
 
-class _ModelData(Record):
+class ModelData(Record):
+    """The member `model_data`."""
+
     model: Literal["SimpleRNN"]
-    input_size: checks.One
+    input_size: checks.Inputs
     skip: checks.ZeroOrOne
     output_size: checks.One
-    unit_type: Literal["LSTM"]
+    unit_type: Literal["LSTM", "GRU"]
     num_layers: PositiveInt
     hidden_size: PositiveInt
     bias_fl: bool
@@ -38,20 +42,28 @@ def recognises(document: dict) -> bool:
 def read(document: dict) -> Network:
     """The network of a SimpleRNN file; with `bias_fl` false the state_dict says which biases there are."""
     metadata.of(document)
-    data = checks.record(_ModelData, checks.require(document, "model_data"), "model_data")
+    described = checks.require(document, "model_data")
     state = checks.require(document, "state_dict")
     if not isinstance(state, dict):
         raise fault("state_dict", "must be an object", state)
-    config = LSTMConfig(
+    config = config_of(described, state)
+    checks.exactly(state, (key for key, _, _ in tensors(config)), "state_dict")
+    arrays = {path: checks.nested(state[key], shape, f"state_dict.{key}") for key, path, shape in tensors(config)}
+    return Network(config, unflatten_dict(arrays), SAMPLE_RATE)
+
+
+def config_of(described: Any, state: Any) -> LSTMConfig | GRUConfig:
+    """The config that `model_data` describes, given the names in the state_dict."""
+    data = checks.record(ModelData, described, "model_data")
+    kind = {"LSTM": LSTMConfig, "GRU": GRUConfig}[data.unit_type]
+    return kind(
         hidden_size=data.hidden_size,
         num_layers=data.num_layers,
+        input_size=data.input_size,
         bias_vectors=2 if data.bias_fl or "rec.bias_ih_l0" in state else 0,
         head_bias=data.bias_fl or "lin.bias" in state,
         skip=bool(data.skip),
     )
-    checks.exactly(state, (key for key, _, _ in tensors(config)), "state_dict")
-    arrays = {path: checks.nested(state[key], shape, f"state_dict.{key}") for key, path, shape in tensors(config)}
-    return Network(config, unflatten_dict(arrays), SAMPLE_RATE)
 
 
 def write(document: dict, config: Config, params: Params) -> dict:
@@ -64,6 +76,38 @@ def write(document: dict, config: Config, params: Params) -> dict:
 def finish(document: dict, teacher: Network, params: Params, note: dict) -> tuple[Params, dict]:
     """The format has no metadata of its own; players look at nothing but the two members they know."""
     return params, metadata.with_note(document, note)
+
+
+def create(network: Network, about: dict) -> dict:
+    """A new file, with `about` as metadata; its two bias vectors as they are.
+
+    Raises:
+        ModelFileError: Proteus and NeuralPi would not play it, or the format has no place for something in it.
+    """
+    config = network.config
+    if not isinstance(config, LSTMConfig):
+        raise fault("unit_type", "must be LSTM, the players of SimpleRNN files have no other", config.kind.upper())
+    if config.hidden_size not in _PLAYERS:
+        rule = "must be " + " or ".join(f"{size} ({player})" for size, (player, _) in _PLAYERS.items())
+        raise fault("hidden_size", f"{rule}, which the players of SimpleRNN files have built in", config.hidden_size)
+    player, inputs = _PLAYERS[config.hidden_size]
+    for key, value, wanted, why in (
+        ("input_size", config.input_size, range(1, inputs + 1), f"{player} plays no others"),
+        ("num_layers", config.num_layers, (1,), "the players of SimpleRNN files play one layer"),
+        ("skip", int(config.skip), (1,), "the players of SimpleRNN files always add the input"),
+        ("input_gain", config.input_gain, (1,), "a SimpleRNN file has no gains"),
+        ("output_gain", config.output_gain, (1,), "a SimpleRNN file has no gains"),
+        ("sample_rate", network.sample_rate, (SAMPLE_RATE,), "a SimpleRNN file holds none, and this is its players'"),
+    ):
+        if value not in wanted:
+            raise fault(key, f"must be {' or '.join(map(str, wanted))}: {why}", value)
+    data = ModelData(
+        model="SimpleRNN", input_size=config.input_size, skip=1, output_size=1, unit_type="LSTM", num_layers=1,
+        hidden_size=config.hidden_size, bias_fl=True,
+    )  # fmt: skip
+    state = dict.fromkeys(key for key, _, _ in tensors(config))
+    document = {"model_data": data.model_dump(), "state_dict": state, "metadata": about}
+    return write(document, config, network.params)
 
 
 def tensors(config: Any) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:

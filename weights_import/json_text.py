@@ -22,6 +22,10 @@ class Layout(NamedTuple):
     end: str
 
 
+PLAIN = Layout(indent=None, separators=(", ", ": "), newline="\n", ascii_only=True, end="")
+"""A new file: one line, as Python and the trainers write it."""
+
+
 def parse(data: bytes) -> tuple[dict, Layout]:
     """Read a JSON object and how it is laid out.
 

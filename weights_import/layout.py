@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
+from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import Params
 from weights_import.checks import weights_of
 from weights_import.model_file import Arrays, Config
@@ -18,12 +18,15 @@ Shapes = dict[tuple[str, ...], tuple[int, ...]]
 """Path in the tree of parameters -> shape."""
 
 
-def lstm_layer(config: LSTMConfig, layer: int) -> Shapes:
-    """The arrays of one LSTM layer. In these names and shapes PyTorch, GuitarML and NAM agree."""
-    rows, inputs = 4 * config.hidden_size, config.hidden_size if layer else 1
+def recurrent_layer(config: LSTMConfig | GRUConfig, layer: int) -> Shapes:
+    """The arrays of one LSTM or GRU layer. In these names and shapes PyTorch, GuitarML and NAM agree."""
+    gates = 4 if isinstance(config, LSTMConfig) else 3
+    rows, inputs = gates * config.hidden_size, config.hidden_size if layer else config.input_size
     shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, config.hidden_size)}
     biases = {0: (), 1: ("bias",), 2: ("bias_ih", "bias_hh")}[config.bias_vectors]
-    states = ("initial_hidden", "initial_cell") if config.stored_initial_state else ()
+    states = (
+        ("initial_hidden", "initial_cell") if isinstance(config, LSTMConfig) and config.stored_initial_state else ()
+    )
     return {
         (f"{name}_l{layer}",): shape
         for name, shape in (
@@ -34,8 +37,8 @@ def lstm_layer(config: LSTMConfig, layer: int) -> Shapes:
     }
 
 
-def lstm_head(config: LSTMConfig) -> Shapes:
-    """The dense output of an LSTM."""
+def recurrent_head(config: LSTMConfig | GRUConfig) -> Shapes:
+    """The dense output of an LSTM or GRU."""
     bias: Shapes = {("head_bias",): (1,)} if config.head_bias else {}
     return {("head_weight",): (1, config.hidden_size), **bias}
 
@@ -51,7 +54,8 @@ def count(config: Config) -> int:
     if isinstance(config, WaveNetConfig):
         return sum(prod(shape) for _, shape in arrays(config))
     first, later, head = (
-        sum(map(prod, shapes.values())) for shapes in (lstm_layer(config, 0), lstm_layer(config, 1), lstm_head(config))
+        sum(map(prod, shapes.values()))
+        for shapes in (recurrent_layer(config, 0), recurrent_layer(config, 1), recurrent_head(config))
     )
     return first + (config.num_layers - 1) * later + head
 
@@ -79,12 +83,12 @@ def flatten(params: Params, config: Config) -> np.ndarray:
 
 def _blocks(config: Config) -> Iterator[Shapes]:
     """The arrays in NAM's order; those of one block stand row by row beside each other."""
-    if isinstance(config, LSTMConfig):
+    if not isinstance(config, WaveNetConfig):
         for layer in range(config.num_layers):
-            input_weight, hidden_weight, *rest = lstm_layer(config, layer).items()
+            input_weight, hidden_weight, *rest = recurrent_layer(config, layer).items()
             yield dict([input_weight, hidden_weight])
             yield from (dict([part]) for part in rest)
-        yield from (dict([part]) for part in lstm_head(config).items())
+        yield from (dict([part]) for part in recurrent_head(config).items())
     else:
         for index, array in enumerate(config.layer_arrays):
             yield from ({(f"array_{index}", *path): shape} for path, shape in _layer_array(array))

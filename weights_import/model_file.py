@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import Params
 
 MAX_BYTES = 64 * 2**20  # of a file; the largest real one has 0.7 MB, and Python takes ten times the size to hold it
-Config = LSTMConfig | WaveNetConfig
+Config = LSTMConfig | GRUConfig | WaveNetConfig
 Arrays = dict[tuple[str, ...], np.ndarray]
 """Parameters by their path in the tree, as `flax.traverse_util.flatten_dict` names them."""
 
@@ -64,7 +64,7 @@ class ModelFile:
 
     Attributes:
         path: where it was read.
-        format: "nam", "guitarml" or "torch".
+        format: "nam", "guitarml", "rtneural" or "torch".
         config, params: the model; params are float64 numpy arrays in the tree of `models.build(config).init`.
         sample_rate: in Hz; the format's usual rate where the file has none.
         document: the whole file as read; `save` puts `params` in the place of its weights and keeps the rest.

@@ -4,7 +4,8 @@ Which network it is shows in the names: `rec.*`, `lin.*` is GuitarML's SimpleRNN
 `_net._net.*` NAM's WaveNet, in the names of neural-amp-modeler 0.12 (`_layers.0`, `_1x1`) or 0.13
 (`_layer_arrays.0`, `_layer1x1`). Sizes come from the tensors. What tensors do not tell comes from
 `hyper_parameters`: for a WaveNet {"net": {"config": {...}}} as in the trainer's `config_model.json`, for a
-SimpleRNN `skip`, which is 1 where nothing is said, since every player adds the input.
+SimpleRNN `skip`, which is 1 where nothing is said, since every player adds the input; a SimpleRNN may also have
+its `model_data` beside the `state_dict`, as in the trainer's JSON file.
 """
 
 import copy
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import Params
 from weights_import import checks, guitarml, layout, nam
 from weights_import.json_text import plain
@@ -29,7 +30,7 @@ _STATES = {"initial_hidden": "_net._initial_hidden", "initial_cell": "_net._init
 _LAYER_PARTS = {"conv": "_conv", "input_mixin": "_input_mixer"}
 _MISSING_CONFIG = (
     "hyper_parameters.net.config: missing; dilations, activation and head_scale of a WaveNet are not in its "
-    "tensors (add the trainer's config_model.json as hyper_parameters, or export a .nam file)"
+    "tensors (take the .nam file that the trainer writes beside it, or add its config_model.json as hyper_parameters)"
 )
 
 
@@ -131,15 +132,17 @@ def _is_ours(key: str) -> bool:
 def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, int]:
     """Config and sample rate of the network that the names show."""
     if any(key.startswith("rec.") for key in tensors):
-        hyper = _hyper_parameters(document)
-        skip, head_bias = _flag(hyper.get("skip", 1)), "lin.bias" in tensors
-        rest = {"skip": skip, "head_bias": head_bias, "stored_initial_state": False}
-        return _lstm_config(tensors, "rec.", rest), guitarml.SAMPLE_RATE
+        if "model_data" in document:  # as in the trainer's JSON file
+            return guitarml.config_of(plain(document["model_data"], "model_data"), tensors), guitarml.SAMPLE_RATE
+        skip = _flag(_hyper_parameters(document).get("skip", 1))
+        rest = {"skip": skip, "head_bias": "lin.bias" in tensors}
+        return _recurrent_config(tensors, "rec.", rest), guitarml.SAMPLE_RATE
     state = _state(document)
     has_rate, rate = (float(state[key]) if _is_number(state.get(key)) else 0.0 for key in _RATE)
     rate_hz = checks.sample_rate(rate if has_rate else nam.SAMPLE_RATE)
     if any(key.startswith("_net._core.") for key in tensors):
-        return _lstm_config(tensors, "_net._core.", {"skip": False, "stored_initial_state": True}), rate_hz
+        rest = {"skip": False, "stored_initial_state": True}
+        return _recurrent_config(tensors, "_net._core.", rest), rate_hz
     if any(key.startswith("_net._net.") for key in tensors):
         net = _hyper_parameters(document).get("net")
         described = net.get("config") if isinstance(net, dict) else None
@@ -151,14 +154,19 @@ def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, int]:
     raise fault("state_dict", "must hold rec.* and lin.*, or _net._core.*, or _net._net.*", list(_state(document)))
 
 
-def _lstm_config(tensors: dict[str, Any], prefix: str, rest: dict[str, bool]) -> LSTMConfig:
-    weight = checks.require(tensors, f"{prefix}weight_hh_l0", "state_dict.")
+def _recurrent_config(tensors: dict[str, Any], prefix: str, rest: dict[str, bool]) -> LSTMConfig | GRUConfig:
+    """Sizes and kind from the shapes: an LSTM has four gates, a GRU three. NAM has but LSTMs, without knobs."""
+    weight, inputs = (checks.require(tensors, f"{prefix}weight_{kind}_l0", "state_dict.") for kind in ("hh", "ih"))
+    hidden = weight.shape[-1] if weight.dim() else 0
+    gru = prefix == "rec." and len(weight) == 3 * hidden if weight.dim() else False
     described = {
-        "hidden_size": weight.shape[-1] if weight.dim() else 0,
+        "hidden_size": hidden,
         "num_layers": next(n for n in itertools.count() if f"{prefix}weight_hh_l{n}" not in tensors),
+        "input_size": inputs.shape[-1] if prefix == "rec." and inputs.dim() == 2 and inputs.shape[1] in (2, 3) else 1,
         "bias_vectors": 2 if f"{prefix}bias_ih_l0" in tensors else 0,
     }
-    return checks.record(LSTMConfig, described | rest, "state_dict")
+    kind: type[LSTMConfig | GRUConfig] = GRUConfig if gru else LSTMConfig
+    return checks.record(kind, described | rest, "state_dict")
 
 
 def _slots(config: Config, tensors: dict[str, Any]) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -166,7 +174,7 @@ def _slots(config: Config, tensors: dict[str, Any]) -> dict[str, tuple[tuple[str
     if isinstance(config, WaveNetConfig):
         newer = any(key.startswith("_net._net._layer_arrays.") for key in tensors)
         return {_wavenet_name(path, newer): (path, shape) for path, shape in layout.arrays(config)}
-    if not config.stored_initial_state:
+    if isinstance(config, GRUConfig) or not config.stored_initial_state:
         return {key: (path, shape) for key, path, shape in guitarml.tensors(config)}
     return {_nam_lstm_name(path[0]): (path, shape) for path, shape in layout.arrays(config)}
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
 from jaxalias.dsp import require_precision
-from jaxalias.models import lstm, wavenet
+from jaxalias.models import gru, lstm, recurrent, wavenet
 
 Params = Any  # a nested dict of arrays
 State = Any  # a pytree of arrays whose first axis is the batch
@@ -22,39 +22,68 @@ class Model(NamedTuple):
     """A network as pure functions over a dict of parameters.
 
     init(key): fresh parameters in float32.
-    initial_state(params, batch): what the model remembers before the first sample, after endless silence as
-        far as the file format knows it.
+    initial_state(params, batch, knobs=None): what the model remembers before the first sample, after endless
+        silence as far as the file format knows it; and where its knobs stand, (knobs,) for all signals alike or
+        (batch, knobs): a knob stands still over a signal. ValueError where they do not suit the model.
     apply(params, x, state): (y, next state) for a block of any length; blocks in a row give the same output
         as one piece. x and y are (b, t). Precision is that of the parameters and x, float32 or float64.
     receptive_field: input samples that an output sample depends on; None for a recurrent model.
+    knobs: how many the model has.
     """
 
     init: Callable[[Key[Array, ""]], Params]
-    initial_state: Callable[[Params, int], State]
+    initial_state: Callable[..., State]
     apply: Callable[[Params, Float[Array, "b t"], State], tuple[Float[Array, "b t"], State]]
     receptive_field: int | None
+    knobs: int = 0
 
 
-def build(config: LSTMConfig | WaveNetConfig) -> Model:
+def build(config: LSTMConfig | GRUConfig | WaveNetConfig) -> Model:
     """The model that a config describes."""
-    if isinstance(config, LSTMConfig):
-        module = lstm.LSTM(config)
-        return Model(
-            init=lambda key: module.init(key, jnp.zeros((1, 1), jnp.float32), lstm.zero_state(config, 1, jnp.float32))[
-                "params"
-            ],
-            initial_state=lambda params, batch: lstm.initial_state(config, params, batch),
-            apply=lambda params, x, state: module.apply({"params": params}, x, state),
-            receptive_field=None,
-        )
+    if not isinstance(config, WaveNetConfig):
+        return _recurrent(config, lstm if isinstance(config, LSTMConfig) else gru)
     net = wavenet.WaveNet(config)
     past = wavenet.receptive_field(config) - 1
+
+    def initial_state(params: Params, batch: int, knobs: Any = None) -> State:
+        _positions(knobs, 0, batch)
+        return jnp.zeros((batch, past), dtype_of(params))
+
     return Model(
         init=lambda key: net.init(key, jnp.zeros((1, past + 1), jnp.float32))["params"],
-        initial_state=lambda params, batch: jnp.zeros((batch, past), dtype_of(params)),
+        initial_state=initial_state,
         apply=lambda params, x, state: wavenet.apply(net, params, x, state),
         receptive_field=past + 1,
     )
+
+
+def _recurrent(config: LSTMConfig | GRUConfig, kind: Any) -> Model:
+    module, count = kind.build(config), config.input_size - 1
+
+    def initial_state(params: Params, batch: int, knobs: Any = None) -> State:
+        positions = _positions(knobs, count, batch)
+        return recurrent.with_knobs(kind.initial_state(config, params, batch), positions, batch)
+
+    def init(key: Key[Array, ""]) -> Params:
+        state = recurrent.with_knobs(kind.zero_state(config, 1, jnp.float32), jnp.zeros(count), 1)
+        return module.init(key, jnp.zeros((1, 1), jnp.float32), state)["params"]
+
+    return Model(
+        init=init,
+        initial_state=initial_state,
+        apply=lambda params, x, state: module.apply({"params": params}, x, state),
+        receptive_field=None,
+        knobs=count,
+    )
+
+
+def _positions(knobs: Any, count: int, batch: int) -> Array:
+    """Where the knobs stand, refused where it is not a position for each of them."""
+    found = jnp.zeros(0) if knobs is None else jnp.asarray(knobs)
+    if found.shape not in ((count,), (batch, count)):
+        got = "none" if knobs is None else f"an array of shape {found.shape}"
+        raise ValueError(f"knobs: must be of shape ({count},) or (batch, {count}) for this model, got {got}")
+    return found
 
 
 def dtype_of(params: Params) -> Any:

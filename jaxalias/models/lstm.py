@@ -1,4 +1,4 @@
-"""Stacked LSTM with a dense output, state explicit (GuitarML SimpleRNN, NAM LSTM).
+"""Stacked LSTM with a dense output, state explicit (GuitarML SimpleRNN, RTNeural, NAM LSTM).
 
 Gate rows are i, f, g, o and parameters have PyTorch's names and shapes, so that files map one to one.
 A plain scan with autodiff spends most of its time in a backward pass that recomputes and copies; here
@@ -8,55 +8,23 @@ the forward pass keeps the local derivatives of each step and a hand-written bac
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias.config import LSTMConfig
 from jaxalias.models import lstm_kernel
+from jaxalias.models.recurrent import Recurrent, State, dot, outer, summed
 
-State = tuple[tuple[Float[Array, "b h"], Float[Array, "b h"]], ...]  # (hidden, cell) of each layer
 
-
-class LSTM(nn.Module):
-    """y, state = LSTM(config).apply({"params": params}, x, state), x and y of shape (b, t)."""
-
-    config: LSTMConfig
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b t"], state: State) -> tuple[Float[Array, "b t"], State]:
-        signal = x.T[:, :, None]  # (t, b, channels): time leads, the recurrence walks along it
-        reached = []
-        for layer, start in enumerate(state):
-            signal, end = _over_time(self._cell(layer, signal.shape[-1]), signal, start)
-            reached.append(end)
-        head = _uniform(self.config.hidden_size)
-        weight = self.param("head_weight", head, (1, self.config.hidden_size))
-        y = jnp.einsum("tbh,h->bt", signal, weight[0], precision=jax.lax.Precision.HIGHEST)
-        if self.config.head_bias:
-            y = y + self.param("head_bias", head, (1,))
-        return (y + x if self.config.skip else y), tuple(reached)
-
-    def _cell(self, layer: int, inputs: int) -> dict[str, Array]:
-        """Declare the parameters of a layer; the biases come back as their sum."""
-        hidden = self.config.hidden_size
-        uniform = _uniform(hidden)
-        if self.config.stored_initial_state:  # declared here, read by `initial_state`
-            self.param(f"initial_hidden_l{layer}", nn.initializers.zeros, (hidden,))
-            self.param(f"initial_cell_l{layer}", nn.initializers.zeros, (hidden,))
-        input_weight = self.param(f"weight_ih_l{layer}", uniform, (4 * hidden, inputs))
-        names = {0: (), 1: ("bias",), 2: ("bias_ih", "bias_hh")}[self.config.bias_vectors]
-        biases = [self.param(f"{name}_l{layer}", uniform, (4 * hidden,)) for name in names]
-        return {
-            "input": input_weight,
-            "hidden": self.param(f"weight_hh_l{layer}", uniform, (4 * hidden, hidden)),
-            "bias": sum(biases, jnp.zeros(4 * hidden, input_weight.dtype)),
-        }
+def build(config: LSTMConfig) -> Recurrent:
+    """The network as a Flax module."""
+    stored = ("initial_hidden", "initial_cell") if config.stored_initial_state else ()
+    return Recurrent(config, gates=4, over_time=over_time, stored=stored)
 
 
 def zero_state(config: LSTMConfig, batch: int, dtype: Any) -> State:
-    """Hidden and cell state of every layer at zero."""
+    """(hidden, cell) of every layer at zero."""
     zeros = jnp.zeros((batch, config.hidden_size), dtype)
     return ((zeros, zeros),) * config.num_layers
 
@@ -75,11 +43,14 @@ def initial_state(config: LSTMConfig, params: dict, batch: int) -> State:
     )
 
 
-def _over_time(cell: dict[str, Array], x: Array, state: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-    """The fused kernel on a GPU, for what it takes (float32, up to 64 hidden units); else the scan."""
-    if jax.default_backend() == "gpu" and lstm_kernel.fits(cell, x, state):
-        return lstm_kernel.recurrence(cell, x, state)
-    return recurrence(cell, x, state)
+def over_time(
+    cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]
+) -> tuple[Float[Array, "t b h"], tuple[Array, Array]]:
+    """One layer: the fused kernel on a GPU, for what it takes (float32, up to 64 hidden units); else the scan."""
+    merged = {"input": cell["input"], "hidden": cell["hidden"], "bias": cell["bias_ih"] + cell["bias_hh"]}
+    if jax.default_backend() == "gpu" and lstm_kernel.fits(merged, x, state):
+        return lstm_kernel.recurrence(merged, x, state)
+    return recurrence(merged, x, state)
 
 
 @jax.custom_vjp
@@ -91,7 +62,7 @@ def recurrence(
     c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid and g = tanh of W x + U h + b.
 
     Args:
-        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" b (4h,), gate rows i, f, g, o.
+        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or each signal its own (b, 4h); rows i, f, g, o.
     """
     step = _step(cell)
 
@@ -135,11 +106,11 @@ def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
         d_cell = d_cell + d_hidden * through
         d_rows = jnp.concatenate([d_cell * in_i, d_cell * in_f, d_cell * in_g, d_hidden * in_o], axis=1)
         total = {  # summed here: one contraction over all of time afterwards costs more than it saves
-            "input": total["input"] + _outer(d_rows, x_t),
-            "hidden": total["hidden"] + _outer(hidden_before, d_rows),
-            "bias": total["bias"] + d_rows.sum(axis=0),
+            "input": total["input"] + outer(d_rows, x_t),
+            "hidden": total["hidden"] + outer(hidden_before, d_rows),
+            "bias": total["bias"] + summed(d_rows, cell["bias"]),
         }
-        return (_dot(d_rows, cell["hidden"]), d_cell * keep, total), _dot(d_rows, cell["input"])
+        return (dot(d_rows, cell["hidden"]), d_cell * keep, total), dot(d_rows, cell["input"])
 
     zeros = jax.tree.map(jnp.zeros_like, {**cell, "hidden": cell["hidden"].T})
     (d_hidden, d_cell, total), d_x = jax.lax.scan(
@@ -163,7 +134,7 @@ def _step(cell: dict[str, Array]) -> Any:
 
     def step(carry: tuple[Array, Array], x_t: Float[Array, "b inputs"]) -> tuple[Array, Array, tuple]:
         hidden, cell_state = carry
-        gates = jnp.tanh(_dot(hidden, hidden_weight) + (_dot(x_t, input_weight) + bias))
+        gates = jnp.tanh(dot(hidden, hidden_weight) + (dot(x_t, input_weight) + bias))
         i, f, o = (0.5 + 0.5 * gates[:, k * size : (k + 1) * size] for k in (0, 1, 3))
         g = gates[:, 2 * size : 3 * size]
         cell_state = f * cell_state + i * g
@@ -171,19 +142,3 @@ def _step(cell: dict[str, Array]) -> Any:
         return o * squashed, cell_state, (i, f, g, o, squashed)
 
     return step
-
-
-def _dot(a: Float[Array, "b n"], weight: Float[Array, "n m"]) -> Float[Array, "b m"]:
-    if weight.shape[0] == 1:
-        return a * weight[0]  # a matrix product with one column is slower than what it does
-    return jnp.dot(a, weight, precision=jax.lax.Precision.HIGHEST)
-
-
-def _outer(a: Float[Array, "b n"], b: Float[Array, "b m"]) -> Float[Array, "n m"]:
-    return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST)
-
-
-def _uniform(hidden: int) -> Any:
-    """PyTorch's initialisation: uniform within 1 / sqrt(hidden)."""
-    bound = hidden**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -43,7 +43,7 @@ def recurrence(
     The hidden units are padded to a power of two, as Triton asks. A unit that is all zeros stays at zero.
 
     Args:
-        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" b (4h,), gate rows i, f, g, o.
+        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or each signal its own (b, 4h); rows i, f, g, o.
         interpret: run the kernel's own arithmetic in XLA, on any device: for tests.
     """
     size = cell["hidden"].shape[1]
@@ -55,7 +55,8 @@ def recurrence(
     weight = padded(cell["hidden"].reshape(4, size, size), 1, 2)
     input_weight = padded(cell["input"].reshape(4, size, x.shape[-1]), 1)
     rows = jnp.einsum("tbn,khn->tbkh", x, input_weight, precision=jax.lax.Precision.HIGHEST)
-    rows = rows + padded(cell["bias"].reshape(4, size), 1)
+    bias = cell["bias"].reshape(*cell["bias"].shape[:-1], 4, size)
+    rows = rows + padded(bias, bias.ndim - 1)
     hiddens, *end = _walk(interpret, weight, rows, *(padded(part, 1) for part in state))
     return hiddens[..., :size], (end[0][:, :size], end[1][:, :size])
 
