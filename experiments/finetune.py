@@ -26,6 +26,7 @@ def main() -> None:
     args = parse_arguments()
     with input_errors():
         source = weights_import.load(args.model)
+        weights_import.require_trainable(source)
     config = resolve_config(args, source)
     run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
     output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"
@@ -43,7 +44,7 @@ def main() -> None:
         raise SystemExit(130)
 
     student = export(source, config, progress, output)
-    candidates = [measuring.candidate_of(source, "teacher"), measuring.candidate_of(student, "student")]
+    candidates = [*measuring.candidates_of(source, "teacher"), *measuring.candidates_of(student, "student")]
     record, performances = measuring.measure(candidates, source.sample_rate, clips, quiet=args.quiet)
     record |= {
         "updates": config.updates,
@@ -108,7 +109,7 @@ def parse_arguments() -> Any:
 
 def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
     """The preset for this kind of model, with what the command line changes."""
-    config = PRESETS[args.preset](source.config).model_dump() | {"seed": args.seed}
+    config = PRESETS[args.preset](source.network.config).model_dump() | {"seed": args.seed}
     changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
     return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
 
@@ -117,7 +118,7 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
     """Start or resume the run; returns its progress and the updates made in this process."""
     identity = {
         "config": config.model_dump(mode="json"),
-        "model": source.config.model_dump(mode="json"),
+        "model": source.network.config.model_dump(mode="json"),
         "model_sha256": hashlib.sha256(source.path.read_bytes()).hexdigest(),
     }
     with input_errors():
@@ -125,7 +126,7 @@ def fine_tune(source: ModelFile, config: FineTuneConfig, run_dir: Path, quiet: b
     if config.table_tones and not quiet:
         print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
     with input_errors(str(source.path)):
-        run = training.prepare(models.build(source.config), source.params, source.sample_rate, config)
+        run = training.prepare(models.build(source.network.config), source.network.params, source.sample_rate, config)
     fresh = training.begin(run)
     progress = checkpoints.restore(fresh) or fresh
     before = progress.updates_done
@@ -163,7 +164,7 @@ def export(source: ModelFile, config: FineTuneConfig, progress: training.Progres
         "seed": config.seed,
     }
     with input_errors():
-        weights_import.save(output, weights_import.fine_tuned(source, jax.device_get(progress.best), note))
+        weights_import.save(output, weights_import.fine_tuned(source, [jax.device_get(progress.best)], note))
         return weights_import.load(output)
 
 

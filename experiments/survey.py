@@ -13,6 +13,7 @@ from experiments import command_line, measuring
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models
 from jaxalias.nmr import AUDIBLE_DB
+from weights_import import ModelFile, Network
 
 QUICK = evaluation.SineSet(levels_db=(-18.0,))
 COLUMNS = ("rank", "path", "format", "sample_rate", "parameters", "NMR-S", "ESR-S", "worst_NMR-S", "worst_f0_hz",
@@ -86,30 +87,35 @@ def measure_all(
             if should_stop():
                 return measured, refused, True
             try:
-                measured.append(measure(path, sine_set, precision))
+                measured.extend(measure(path, sine_set, precision))
             except (ValueError, OSError) as error:
                 refused.append({"path": str(path), "reason": " ".join(str(error).split())})
             step(path.name)
     return measured, refused, False
 
 
-def measure(path: Path, sine_set: evaluation.SineSet, precision: str) -> dict[str, Any]:
-    """One line of the ranking, in dB.
+def measure(path: Path, sine_set: evaluation.SineSet, precision: str) -> list[dict[str, Any]]:
+    """Lines of the ranking, in dB: one for each model of a file.
 
     Raises:
         ValueError: the file is no model, or its output cannot be measured.
     """
     file = weights_import.load(path)
-    candidate = measuring.candidate_of(file, "teacher", precision)
+    return [measure_network(file, network, sine_set, precision) for network in file.networks]
+
+
+def measure_network(file: ModelFile, network: Network, sine_set: evaluation.SineSet, precision: str) -> dict[str, Any]:
+    """One line of the ranking."""
+    candidate = measuring.candidate_of(file, network, "teacher", precision)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
     nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured
     worst = int(np.nanargmax(nmr_db))
     return {
-        "path": str(path),
+        "path": file.label(network),
         "format": file.format,
         "sample_rate": file.sample_rate,
-        "parameters": models.parameter_count(file.params),
+        "parameters": models.parameter_count(network.params),
         "NMR-S": found["metrics"]["NMR-S"],
         "ESR-S": found["metrics"]["ESR-S"],
         "worst_NMR-S": tones["NMR-S"][worst],

@@ -7,13 +7,13 @@ from jaxalias.config import (
     FineTuneConfig,
     LossConfig,
     LSTMConfig,
+    ModelConfig,
     NMRConfig,
     OptimiserConfig,
-    WaveNetConfig,
 )
 
 
-def paper(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def paper(model: ModelConfig) -> FineTuneConfig:
     """The text of the paper: L = ESR + NMR, Adam 5e-4 constant, 40 000 updates in double precision.
 
     Published: 24 h at most on a GTX 1080; NMR-S of the Mesa LSTM from 19.3 to -14.8 dB (its Table 1).
@@ -21,7 +21,7 @@ def paper(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     return _published(model, "paper", LossConfig(esr=ESRConfig(weight=1.0), nmr=NMRConfig(weight=1.0)))
 
 
-def authors(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def authors(model: ModelConfig) -> FineTuneConfig:
     """The program that made the published weights: 0.5 ESR + 0.5 NMR + DC, with its own reductions.
 
     The ESR is one ratio of sums over the batch, the NMR the geometric mean over its tones.
@@ -34,7 +34,7 @@ def authors(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     return _published(model, "authors", loss)
 
 
-def fast(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
+def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on two CPU cores.
 
     ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB; Adam
@@ -61,14 +61,14 @@ def fast(model: LSTMConfig | WaveNetConfig) -> FineTuneConfig:
     )
 
 
-PRESETS: dict[str, Callable[[LSTMConfig | WaveNetConfig], FineTuneConfig]] = {
+PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
     "fast": fast,
     "paper": paper,
     "authors": authors,
 }
 
 
-def _published(model: LSTMConfig | WaveNetConfig, name: str, loss: LossConfig) -> FineTuneConfig:
+def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
     """What text and program share (section 2.5): TBPTT frames of N/10 for an LSTM, of N/2 for a TCN."""
     recurrent = isinstance(model, LSTMConfig)
     return FineTuneConfig(

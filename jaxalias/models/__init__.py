@@ -6,13 +6,14 @@ Nothing outside this package asks which kind of network it holds.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxalias.config import LSTMConfig, WaveNetConfig
+from jaxalias.config import ConvNetConfig, LinearConfig, LSTMConfig, WaveNetConfig
 from jaxalias.dsp import require_precision
-from jaxalias.models import lstm, wavenet
+from jaxalias.models import convnet, feedforward, lstm, wavenet, wavenet_plan
 
 Params = Any  # a nested dict of arrays
 State = Any  # a pytree of arrays whose first axis is the batch
@@ -35,7 +36,7 @@ class Model(NamedTuple):
     receptive_field: int | None
 
 
-def build(config: LSTMConfig | WaveNetConfig) -> Model:
+def build(config: LSTMConfig | WaveNetConfig | ConvNetConfig | LinearConfig) -> Model:
     """The model that a config describes."""
     if isinstance(config, LSTMConfig):
         module = lstm.LSTM(config)
@@ -47,12 +48,21 @@ def build(config: LSTMConfig | WaveNetConfig) -> Model:
             apply=lambda params, x, state: module.apply({"params": params}, x, state),
             receptive_field=None,
         )
-    net = wavenet.WaveNet(config)
-    past = wavenet.receptive_field(config) - 1
+    if isinstance(config, LinearConfig):
+        return _feed_forward(convnet.Linear(config), config.receptive_field, convnet.play)
+    if isinstance(config, ConvNetConfig):
+        return _feed_forward(convnet.ConvNet(config), convnet.receptive_field(config), feedforward.apply)
+    if config.out_channels != 1:
+        raise ValueError(f"out_channels of a model must be 1, got {config.out_channels}")
+    return _feed_forward(wavenet.WaveNet(config), wavenet_plan.receptive_field(config), feedforward.apply)
+
+
+def _feed_forward(net: nn.Module, receptive_field: int, apply: Callable) -> Model:
+    past = receptive_field - 1
     return Model(
         init=lambda key: net.init(key, jnp.zeros((1, past + 1), jnp.float32))["params"],
         initial_state=lambda params, batch: jnp.zeros((batch, past), dtype_of(params)),
-        apply=lambda params, x, state: wavenet.apply(net, params, x, state),
+        apply=lambda params, x, state: apply(net, params, x, state),
         receptive_field=past + 1,
     )
 
