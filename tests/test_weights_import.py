@@ -230,7 +230,6 @@ REFUSALS = [
     (wavenet, changed("metadata", to=[1]), ["metadata", "object", "[1]"]),
     (wavenet, changed("config", "head", to={"channels": 2}), ["config.head", "channels"]),
     (wavenet, changed("config", "condition_dsp", to={}), ["config.condition_dsp.version: missing"]),
-    (wavenet, changed("config", "head_scale", to=0.021), ["weights[-1]", "head_scale", "0.021"]),
     (wavenet, changed(*LAYER, "bottleneck", to=3), ["weights", "requires"]),
     (wavenet, changed(*LAYER, "slimmable", to={}), ["config.layers.0.slimmable.method"]),
     (wavenet, changed(*LAYER, "activation", to="Softsigmoid"), ["config.layers.0.activation", "Softsigmoid"]),
