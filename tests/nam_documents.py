@@ -44,7 +44,10 @@ def head(out: int, kernel: int, bias: bool = True, **rest: int) -> dict:
     return {"out_channels": out, "kernel_size": kernel, "bias": bias, **rest}
 
 
-GATES = {"gating_mode": ["none", "gated", "blended"], "secondary_activation": [None, {"type": "Tanh"}, LIMITS]}
+GATES = {
+    "gating_mode": ["none", "gated", "blended"],
+    "secondary_activation": [None, {"type": "Tanh"}, {"type": "Hardswish"}],
+}
 MIX = {"head1x1": {"active": True, "out_channels": 3, "groups": 1}}
 PLAYED = tuple(name for name in FILMS if name not in ("layer1x1_post_film", "head1x1_post_film"))
 CONDITION = wavenet(legacy(channels=3, head_size=2), legacy(input_size=3, channels=2, head_size=4, gated=True))
@@ -88,6 +91,7 @@ FOR_PLAYER_12 = {
 """What neural-amp-modeler 0.12 reads."""
 FOR_NO_PLAYER = {
     "one value for all layers": wavenet(legacy(activation={"type": "SiLU"}, gating_mode="gated")),
+    "gates with parameters": wavenet(current(3, **GATES | {"secondary_activation": [None, SLOPES, LIMITS]})),
     "second for all layers": wavenet(legacy(gating_mode="blended", secondary_activation="Hardswish")),
     "mode before gated": wavenet(legacy(gated=True, gating_mode="none", secondary_activation="")),
     "head dilation": wavenet(current(head=head(1, 4, False, head_dilation=5))),

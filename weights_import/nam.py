@@ -108,7 +108,7 @@ def _read(document: dict, conditions: int | None = None) -> Network:
         config: Config = wavenet_config(described, "config", nested and nested.config, conditions or 1)
     elif conditions:
         raise fault("architecture", "must be WaveNet in a condition_dsp (others are not supported)", architecture)
-    elif architecture in _OTHERS:
+    elif isinstance(architecture, str) and architecture in _OTHERS:
         config = _OTHERS[architecture](described)
     else:
         raise fault("architecture", f"must be WaveNet, {', '.join(_OTHERS)} or SlimmableContainer", architecture)
