@@ -27,6 +27,8 @@ def main() -> None:
     with input_errors():
         source = weights_import.load(args.model)
         weights_import.require_trainable(source)
+    if len(source.networks) > 1:
+        raise BadInputError(f"{args.model}: must hold one model to be fine-tuned, holds {len(source.networks)}")
     config = resolve_config(args, source)
     run_dir = args.run_dir or Path("runs") / f"{args.model.stem}-{config.preset}"
     output = args.output or run_dir / f"{args.model.stem}_antialiased{args.model.suffix}"

@@ -16,8 +16,8 @@ from test_weights_import import nam_lstm, wavenet
 import weights_import
 from weights_import import ModelFileError, rehearsal
 
-FILES = 4000
-RENDERED = 12  # of those that were read: each is compiled
+FILES = 2500
+RENDERED = 6  # of those that were read: each is compiled
 SLOWEST_S = 5.0  # a file takes some ms; the machine may be busy
 MEMORY_KIB = 400 * 1024
 SOURCES = [*ALL.values(), container(), wavenet(), nam_lstm()]
@@ -90,6 +90,6 @@ def test_damaged_files_are_refused_in_one_line_or_finite(tmp_path: Path) -> None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_KIB
     assert refused > FILES / 3
     assert len(reasons) > 100
-    unknown = [entry for config, entry in read.items() if sum(array.size for array in jax.tree.leaves(entry[1].params))]
-    for seed, network in unknown[:: max(1, len(unknown) // RENDERED)]:
+    found = list(read.values())
+    for seed, network in found[:: len(found) // RENDERED]:
         assert np.isfinite(rehearsal.play(network)).all(), seed
