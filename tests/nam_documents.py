@@ -117,7 +117,7 @@ FOR_NO_PLAYER = {
     "every memory": wavenet(
         current(1, condition_size=2, head=head(1, 3), conv_pre_film={"active": True}),
         condition_dsp=wavenet(current(1, dilations=[2], head=head(2, 2))),
-        head={"channels": 1, "out_channels": 1, "kernel_sizes": [2], "activation": "ReLU"},
+        head={"channels": 1, "out_channels": 1, "kernel_sizes": [2], "activation": "Tanh"},
     ),
     "slimmable": wavenet(legacy(slimmable={"method": "slice_channels_uniform", "kwargs": {"allowed_channels": [2]}})),
     "ConvNet": other("ConvNet", channels=3, dilations=[1, 4, 2], batchnorm=False, activation="Tanh", groups=1),

@@ -60,7 +60,8 @@ def save(path: str | os.PathLike[str], model_file: ModelFile) -> None:
         parts = zip(form.split(model_file.document), networks, strict=True)
         written = [form.write(part.document, network.config, network.params) for part, network in parts]
         document = form.join(model_file.document, written, None)
-        changed = document != model_file.document
+        before = _networks(form, model_file.document)
+        changed = not all(map(_same, before, networks))
         disk.replace(Path(path), model_file.encode(document), lambda data: _verify(data, networks, changed))
 
 
@@ -142,14 +143,20 @@ def _verify(data: bytes, wanted: Sequence[Network], changed: bool) -> None:
     if len(found) != len(wanted):
         raise ModelFileError(f"networks: must be {len(wanted)}, but read back as {len(found)}")
     for network, meant in zip(found, wanted, strict=True):
-        here, there = flatten_dict(network.params), flatten_dict(meant.params)
-        same = here.keys() == there.keys() and all(
-            here[path].tobytes() == np.asarray(there[path], np.float64).tobytes() for path in here
-        )
-        if network.config != meant.config or not same:
+        if not _same(network, meant):
             raise ModelFileError("params: must be held exactly by the format, but read back as other numbers")
         if changed:
             rehearsal.compare(network, meant)
+
+
+def _same(found: Network, meant: Network) -> bool:
+    """The same config and, bit for bit, the same numbers."""
+    here, there = flatten_dict(found.params), flatten_dict(meant.params)
+    return (
+        found.config == meant.config
+        and here.keys() == there.keys()
+        and all(here[path].tobytes() == np.asarray(there[path], np.float64).tobytes() for path in here)
+    )
 
 
 def _rounded(params: Params, like: Params) -> Params:

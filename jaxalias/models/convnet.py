@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jax.scipy.signal import fftconvolve
 from jaxtyping import Array, Float
 
-from jaxalias.config import ConvNetConfig, LinearConfig
 from jaxalias.models import activations
 from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, uniform
 from jaxalias.models.feedforward import Memory
+from jaxalias.wavenet_config import ConvNetConfig, LinearConfig
 
 
 def receptive_field(config: ConvNetConfig) -> int:
