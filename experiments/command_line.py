@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from jaxalias import audio_files, models, parallel
-from weights_import import ModelFile
+from weights_import import ModelFile, Network
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PLAIN_LINE_EVERY_S = 10.0
@@ -82,16 +82,16 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--knobs", type=knob_position, nargs="+", metavar="POSITION", help=what)
 
 
-def knobs_of(file: ModelFile, given: Sequence[float] | None) -> tuple[float, ...]:
+def knobs_of(file: ModelFile, network: Network, given: Sequence[float] | None) -> tuple[float, ...]:
     """Where the knobs of a model stand: as given, or in the middle; () where it has none.
 
     Raises:
         BadInputError: another number was given than the model has knobs.
     """
-    count = models.build(file.config).knobs
+    count = models.build(network.config).knobs
     if given is not None and len(given) != count:
         raise BadInputError(
-            f"{file.path}: --knobs must be {count or 'left out'}, as the model has {count}, got {len(given)}"
+            f"{file.label(network)}: --knobs must be {count or 'left out'}, as the model has {count}, got {len(given)}"
         )
     return (KNOB_DEFAULT,) * count if given is None else tuple(given)
 

@@ -28,7 +28,7 @@ def main() -> None:
         source = weights_import.load(args.model)
         target = weights_import.converted(source)
     error_db = largest_error_db(source, target)
-    config: Any = target.config
+    config: Any = target.network.config
     if not error_db < LIMIT_DB:
         raise RuntimeError(f"{args.model}: the converted model is {error_db:.0f} dB off the source")
     with input_errors():
@@ -63,7 +63,7 @@ def largest_error_db(source: ModelFile, target: ModelFile) -> float:
     noise = np.random.default_rng(0).uniform(-1, 1, SAMPLES)
     x = jnp.asarray(np.array(PEAKS)[:, None] * noise)
     ratios = []
-    for position in KNOBS if models.build(source.config).knobs else KNOBS[:1]:
+    for position in KNOBS if models.build(source.network.config).knobs else KNOBS[:1]:
         before, after = (play(file, x, position) for file in (source, target))
         ratios.append(np.sum((after - before) ** 2, axis=1) / np.sum(before**2, axis=1))
     with np.errstate(divide="ignore"):
@@ -72,8 +72,8 @@ def largest_error_db(source: ModelFile, target: ModelFile) -> float:
 
 def play(file: ModelFile, x: jnp.ndarray, position: float) -> np.ndarray:
     """What a model makes of signals (b, t) in float64, all its knobs at one position."""
-    model = models.build(file.config)
-    return np.asarray(evaluation.player(model, file.params, "float64", (position,) * model.knobs)(x))
+    model = models.build(file.network.config)
+    return np.asarray(evaluation.player(model, file.network.params, "float64", (position,) * model.knobs)(x))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Measure models on sines and music: Table 1 of the paper for any models, with pictures and a page to listen to."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from experiments import command_line, devices, measuring, report
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, oversampling
 from jaxalias.evaluation import Candidate
-from weights_import import ModelFile
+from weights_import import ModelFile, Network
 
 
 def main() -> None:
@@ -18,19 +19,16 @@ def main() -> None:
     files = load_models(args.teacher, args.student)
     sample_rate = files[0].sample_rate
     clips = measuring.load_clips(args.audio, args.recording, sample_rate)
-    candidates = [
-        candidate
-        for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
-        for candidate in at_rates(measuring.candidate_of(file, role, args.precision, args.knobs), args.oversample)
-    ]
+    groups = group(files, args.oversample, args.precision, args.knobs)
     if args.report:
         with input_errors("--report"):
             args.report.mkdir(parents=True, exist_ok=True)
     sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
-    record, performances = measuring.measure(
-        candidates, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet
+    record, performances = measuring.measure_groups(
+        groups, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet
     )
 
+    candidates = list(itertools.chain(*groups))
     written = report.write(args.report, record, candidates, performances) if args.report else []
     if args.json:
         command_line.write_json(args.json, record)
@@ -108,6 +106,26 @@ def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
                 f"{file.path}: sample_rate must be the teacher's {files[0].sample_rate} Hz, got {file.sample_rate}"
             )
     return files
+
+
+def group(
+    files: Sequence[ModelFile], factors: Sequence[int], precision: str, knobs: Sequence[float] | None
+) -> list[list[Candidate]]:
+    """For each model of the teacher's file, the largest first, itself and what is compared with it.
+
+    The models of a student's file go to their own teachers where there are as many of them, else to the largest.
+    """
+
+    def played(file: ModelFile, network: Network, role: str) -> list[Candidate]:
+        return at_rates(measuring.candidate_of(file, network, role, precision, knobs), factors)
+
+    teacher, *students = files
+    groups = [played(teacher, network, "teacher") for network in reversed(teacher.networks)]
+    for student in students:
+        same = len(student.networks) == len(groups)
+        for index, network in enumerate(reversed(student.networks)):
+            groups[index if same else 0] += played(student, network, "student")
+    return groups
 
 
 def at_rates(native: Candidate, factors: Sequence[int]) -> list[Candidate]:

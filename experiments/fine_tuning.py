@@ -1,6 +1,5 @@
-"""The training behind `finetune.py`: jobs that can share a program do, each with its own checkpoints."""
+"""The training behind `finetune.py`: networks that can share a program do, each with its own checkpoints."""
 
-import hashlib
 import itertools
 import sys
 import time
@@ -17,76 +16,77 @@ from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.exercises import Student
 from jaxalias.training import Progress
-from weights_import import ModelFile
+from weights_import import Network
 
 
-class Job(NamedTuple):
-    """One model: where it comes from, what is done to it, where the results go."""
+class Task(NamedTuple):
+    """One network to be fine-tuned."""
 
-    source: ModelFile
+    label: str  # the file, and which of its networks
+    network: Network
     config: FineTuneConfig
-    run_dir: Path
-    output: Path
+    model_sha256: str  # of the file
+    run_dir: Path  # with its checkpoints
 
 
 class Training(NamedTuple):
-    """What came of the training of a job, alone or with others."""
+    """What came of a task, alone or with others."""
 
     progress: Progress | None  # of this student; None: its numbers were not finite any more
     updates_here: int  # in this process
     seconds: float
 
 
-def claim(job: Job) -> Checkpoints:
-    """The checkpoints of a job, in a folder that holds no other one's."""
+def claim(task: Task) -> Checkpoints:
+    """The checkpoints of a task, in a folder that holds no other one's."""
     identity = {
-        "config": job.config.model_dump(mode="json"),
-        "model": job.source.config.model_dump(mode="json"),
-        "model_sha256": hashlib.sha256(job.source.path.read_bytes()).hexdigest(),
+        "config": task.config.model_dump(mode="json"),
+        "model": task.network.config.model_dump(mode="json"),
+        "model_sha256": task.model_sha256,
     }
     with input_errors():
-        return Checkpoints(job.run_dir, identity)
+        return Checkpoints(task.run_dir, identity)
 
 
-Group = Sequence[tuple[Job, Checkpoints]]
+Group = Sequence[tuple[Task, Checkpoints]]
 
 
 def in_step(claimed: Group) -> Iterator[tuple[Group, int]]:
-    """Jobs that can be trained in one program, and after which update they go on.
+    """Tasks that can be trained in one program, and after which update they go on.
 
     Together go those of one shape, sample rate and config that are equally far. Where the last run was killed
     between two saves, those that are ahead go back to the checkpoint before.
     """
 
-    def shape(entry: tuple[Job, Checkpoints]) -> str:
-        job = entry[0]
-        return repr((job.source.config, job.source.sample_rate, job.config))
+    def shape(entry: tuple[Task, Checkpoints]) -> str:
+        task = entry[0]
+        return repr((task.network.config, task.network.sample_rate, task.config))
 
     for _, alike in itertools.groupby(sorted(claimed, key=shape), key=shape):
         group = list(alike)
         least = min(max(checkpoints.steps(), default=0) for _, checkpoints in group)
-        by_step: dict[int, list[tuple[Job, Checkpoints]]] = {}
-        for job, checkpoints in group:
+        by_step: dict[int, list[tuple[Task, Checkpoints]]] = {}
+        for task, checkpoints in group:
             steps = checkpoints.steps()
-            by_step.setdefault(least if least in steps else max(steps, default=0), []).append((job, checkpoints))
+            by_step.setdefault(least if least in steps else max(steps, default=0), []).append((task, checkpoints))
         for step, together in by_step.items():
             yield together, step
 
 
 def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
-    """Train a group from the update that it has reached to the last; what came of each job."""
-    jobs, config = [job for job, _ in group], group[0][0].config
+    """Train a group from the update that it has reached to the last; what came of each task."""
+    tasks, config = [task for task, _ in group], group[0][0].config
     quiet = quiet or jax.process_index() > 0
     if config.table_tones and not quiet:
         print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
     started = time.monotonic()
     with input_errors():
-        students = [Student(str(job.source.path), job.source.params, job.config) for job in jobs]
-        run = runs.prepare(models.build(jobs[0].source.config), students, jobs[0].source.sample_rate)
-    for job, left_out in zip(jobs, run.left_out, strict=True):
+        students = [Student(task.label, task.network.params, task.config) for task in tasks]
+        run = runs.prepare(models.build(tasks[0].network.config), students, tasks[0].network.sample_rate)
+    for task, left_out in zip(tasks, run.left_out, strict=True):
         if left_out and not quiet:
             what = "tones have more than one settled answer and are left out"
-            print(f"{job.source.path}: {left_out} of {config.table_tones} {what}", file=sys.stderr)
+            print(f"{task.label}: {left_out} of {config.table_tones} {what}", file=sys.stderr)
     fresh = training.begin(run)
     progress = fresh
     if done:
@@ -99,8 +99,8 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
             if part is not None:
                 checkpoints.save(part)
 
-    where = jobs[0].run_dir if len(jobs) == 1 else f"{len(jobs)} folders"
-    name = "update" if len(jobs) == 1 else f"update of {len(jobs)} models"
+    where = tasks[0].run_dir if len(tasks) == 1 else f"{len(tasks)} folders"
+    name = "update" if len(tasks) == 1 else f"update of {len(tasks)} models"
     with (
         command_line.stop_on_interrupt() as should_stop,
         command_line.progress(name, config.updates, done, quiet=quiet) as step,
@@ -124,9 +124,9 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         message = f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes"
         print(message, file=sys.stderr)
         raise SystemExit(130)
-    for job, before, after in zip(jobs, fresh.best_loss, progress.best_loss, strict=True):
+    for task, before, after in zip(tasks, fresh.best_loss, progress.best_loss, strict=True):
         if before == after:
             what = "no update improved the validation loss: the student is the teacher; try more updates"
-            print(f"{job.source.path}: {what}", file=sys.stderr)
+            print(f"{task.label}: {what}", file=sys.stderr)
     seconds = time.monotonic() - started
     return [Training(part, progress.updates_done - done, seconds) for part in training.split(progress)]

@@ -1,24 +1,36 @@
 """Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
+import hashlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import jaxalias
 import weights_import
 from experiments import command_line, fine_tuning, measuring, report
-from experiments.command_line import BadInputError, input_errors
-from experiments.fine_tuning import Job, Training
+from experiments.command_line import KNOB_DEFAULT, BadInputError, input_errors
+from experiments.fine_tuning import Task, Training
 from jaxalias import models, music
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
 from jaxalias.training import Progress
-from weights_import import ModelFile
+from weights_import import ModelFile, Network
 
+KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
+
+
+class Job(NamedTuple):
+    """One model file: what is done to its networks, where the results go."""
+
+    source: ModelFile
+    tasks: tuple[Task, ...]  # in the order of its networks
+    run_dir: Path
+    output: Path
 
 
 def main() -> None:
@@ -28,20 +40,26 @@ def main() -> None:
         command_line.join_hosts()
     jobs = list(plan(args))
     clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
-    claimed = [(job, fine_tuning.claim(job)) for job in jobs]
+    claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
-    records, failed = [], False
+    several = len(jobs) > 1
+    results: dict[str, Training] = {}
+    records = []
     for group, done in fine_tuning.in_step(claimed):
-        for (job, _), result in zip(group, fine_tuning.fine_tune(group, done, args.quiet), strict=True):
-            if result.progress is None:
-                what = "diverged: its loss or its parameters are not finite any more"
-                print(f"{job.source.path}: {what}; the last good checkpoint is in {job.run_dir}", file=sys.stderr)
-                failed = True
-            elif jax.process_index() == 0:
-                records.append(finish(job, result, clips[job.source.sample_rate], args.quiet))
+        trained = fine_tuning.fine_tune(group, done, args.quiet)
+        results |= {task.label: result for (task, _), result in zip(group, trained, strict=True)}
+        for job in [job for job in jobs if all(task.label in results for task in job.tasks)]:
+            jobs.remove(job)
+            found = [results[task.label] for task in job.tasks]
+            if jax.process_index() == 0 and all(result.progress for result in found):
+                records.append(finish(job, found, clips[job.source.sample_rate], args.quiet))
     if args.json and records:
-        command_line.write_json(args.json, records[0] if len(jobs) == 1 else {"runs": records})
+        command_line.write_json(args.json, {"runs": records} if several else records[0])
         print(f"wrote {args.json}")
+    failed = [task for task, _ in claimed if results[task.label].progress is None]
+    for task in failed:
+        what = "diverged: its loss or its parameters are not finite any more"
+        print(f"{task.label}: {what}; the last good checkpoint is in {task.run_dir}", file=sys.stderr)
     if failed:
         raise SystemExit(1)
 
@@ -116,10 +134,8 @@ def plan(args: Any) -> Iterator[Job]:
     for path in paths:
         with input_errors():
             source = weights_import.load(path)
-        if models.build(source.config).knobs:
-            raise BadInputError(f"{path}: a model with knobs cannot be fine-tuned yet, it can be measured and played")
-        config = resolve_config(args, source)
-        run_dir = args.run_dir or Path("runs") / f"{path.stem}-{config.preset}"
+            weights_import.require_trainable(source)
+        run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
         if several and args.run_dir:
             run_dir = args.run_dir / path.stem
         name = f"{path.stem}_antialiased{path.suffix}"
@@ -127,52 +143,85 @@ def plan(args: Any) -> Iterator[Job]:
         if several and args.output:
             output = args.output / name
         refuse_unwritable(output, path)
-        yield Job(source, config, run_dir, output)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        tasks = [
+            Task(
+                source.label(network), network, resolve_config(args, network), digest,
+                run_dir / network.name.replace(" ", "_"),
+            )
+            for network in source.networks
+        ]  # fmt: skip
+        yield Job(source, tuple(tasks), run_dir, output)
 
 
-def resolve_config(args: Any, source: ModelFile) -> FineTuneConfig:
+def resolve_config(args: Any, network: Network) -> FineTuneConfig:
     """The preset for this kind of model, with what the command line changes."""
-    config = PRESETS[args.preset](source.config).model_dump() | {"seed": args.seed}
+    config = PRESETS[args.preset](network.config).model_dump() | {"seed": args.seed}
     changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
     return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
 
 
-def finish(job: Job, result: Training, clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
-    """Export, measure and report; the record of INTERFACE.md."""
-    assert result.progress is not None
-    student = export(job, result.progress)
-    candidates = [measuring.candidate_of(job.source, "teacher"), measuring.candidate_of(student, "student")]
-    record, performances = measuring.measure(candidates, job.source.sample_rate, clips, quiet=quiet)
-    record |= {
-        "updates": job.config.updates,
-        "seconds": result.seconds,
-        "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
-        "output": str(job.output),
-        "preset": job.config.preset,
-        "config": job.config.model_dump(mode="json"),
-        "history": result.progress.history[0],
-    }
+def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
+    """Export, measure and report; the record of INTERFACE.md.
+
+    Students are measured against their own teachers, models with knobs at several positions (`positions`).
+    """
+    parts = [result.progress for result in results if result.progress is not None]
+    student = export(job, parts)
+    groups = [
+        [
+            measuring.candidate_of(job.source, task.network, "teacher", knobs=knobs),
+            measuring.candidate_of(student, network, "student", knobs=knobs),
+        ]
+        for task, network in reversed(list(zip(job.tasks, student.networks, strict=True)))
+        for knobs in positions(models.build(network.config).knobs)
+    ]
+    record, performances = measuring.measure_groups(groups, job.source.sample_rate, clips, quiet=quiet)
+    networks = [
+        {
+            "label": task.label,
+            "updates": task.config.updates,
+            "seconds": result.seconds,
+            "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
+            "preset": task.config.preset,
+            "config": task.config.model_dump(mode="json"),
+            "history": part.history[0],
+        }
+        for task, result, part in zip(job.tasks, results, parts, strict=True)
+    ]
+    largest = {key: value for key, value in networks[-1].items() if key != "label"}
+    record |= {**largest, "output": str(job.output), "networks": networks}
     path = job.run_dir / "result.json"
+    candidates = list(itertools.chain(*groups))
     written = [job.output, *report.write(job.run_dir, record, candidates, performances), path]
     command_line.write_json(path, record)
-    measuring.print_result(record, f"{job.source.path.name}, {job.config.updates} updates", written)
+    measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
     return record
 
 
-def export(job: Job, progress: Progress) -> ModelFile:
-    """Write the best student in the format of the source and read it back."""
-    source, config = job.source, job.config
+def positions(knobs: int) -> list[tuple[float, ...] | None]:
+    """Where the knobs stand when a model is measured: all in the middle, then each in turn from end to end."""
+    if not knobs:
+        return [None]
+    middle = (KNOB_DEFAULT,) * knobs
+    moved = [(*middle[:knob], at, *middle[knob + 1 :]) for knob in range(knobs) for at in KNOB_POSITIONS]
+    return [middle, *(position for position in moved if position != middle)]
+
+
+def export(job: Job, parts: Sequence[Progress]) -> ModelFile:
+    """Write the best students in the format of the source and read them back."""
+    config = job.tasks[-1].config
     note = {
         "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
         "program": f"jaxalias {jaxalias.__version__}",
-        "source": source.path.name,
+        "source": job.source.path.name,
         "preset": config.preset,
         "updates": config.updates,
         "seed": config.seed,
     }
     with input_errors():
-        best = jax.tree.map(lambda a: a[0], progress.best)
-        weights_import.save(job.output, weights_import.fine_tuned(source, best, note))
+        best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
+        weights_import.save(job.output, weights_import.fine_tuned(job.source, best, note))
         return weights_import.load(job.output)
 
 

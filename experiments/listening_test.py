@@ -86,7 +86,7 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
     sample_rate = files[0].sample_rate
     pieces = listening_pieces.load_pieces(args, sample_rate)
     candidates = [
-        measuring.candidate_of(file, role)
+        measuring.candidate_of(file, file.network, role)
         for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
     ]
     steps = len(pieces) * len(candidates)

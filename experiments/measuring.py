@@ -10,16 +10,21 @@ import jax.numpy as jnp
 from experiments import command_line, devices
 from experiments.command_line import input_errors
 from jaxalias import evaluation, models, music, reporting
-from weights_import import ModelFile
+from weights_import import ModelFile, Network
+
+
+def candidates_of(file: ModelFile, role: str, precision: str = "float32") -> list[evaluation.Candidate]:
+    """The models of a file, in its order, as they are measured."""
+    return [candidate_of(file, network, role, precision) for network in file.networks]
 
 
 def candidate_of(
-    file: ModelFile, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
+    file: ModelFile, network: Network, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
 ) -> evaluation.Candidate:
-    """The model of a file, as it is measured, its knobs in the middle unless said otherwise."""
-    positions = command_line.knobs_of(file, knobs)
-    play = evaluation.player(models.build(file.config), file.params, precision, positions or None)
-    return evaluation.Candidate(str(file.path), role, play, knobs=positions)
+    """One of the models of a file, its knobs in the middle unless said otherwise."""
+    positions = command_line.knobs_of(file, network, knobs)
+    play = evaluation.player(models.build(network.config), network.params, precision, positions or None)
+    return evaluation.Candidate(file.label(network), role, play, knobs=positions)
 
 
 def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: int) -> list[music.Clip]:
@@ -54,6 +59,25 @@ def measure(
             if perfect:
                 model["notes"] = model.get("notes", {}) | perfect
     return record | {"environment": command_line.environment()}, performances
+
+
+def measure_groups(
+    groups: Sequence[Sequence[evaluation.Candidate]],
+    sample_rate: int,
+    clips: Sequence[music.Clip],
+    sine_set: evaluation.SineSet = evaluation.PIANO,
+    *,
+    device: str | None = None,
+    quiet: bool,
+) -> tuple[dict[str, Any], list[music.Performance]]:
+    """One record of several teachers, each the first of its group and compared with none but its own group."""
+    measured = [measure(group, sample_rate, clips, sine_set, device=device, quiet=quiet) for group in groups]
+    record = measured[0][0] | {"models": [model for part, _ in measured for model in part["models"]]}
+    performances = [
+        played[0]._replace(renders=[render for performance in played for render in performance.renders])
+        for played in zip(*(performances for _, performances in measured), strict=True)
+    ]
+    return record, performances
 
 
 def print_result(record: dict[str, Any], title: str, written: Sequence[Path]) -> None:

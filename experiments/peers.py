@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from jaxalias.config import LayerArrayConfig, LSTMConfig, WaveNetConfig
 from jaxalias.dsp import lowpass_taps
-from jaxalias.models.wavenet import receptive_field
+from jaxalias.models import wavenet_plan
 from jaxalias.nmr import critical_bands
 
 Tones = tuple[np.ndarray, np.ndarray, np.ndarray]  # f0 in Hz, amplitude, phase in radians
@@ -46,9 +46,9 @@ class LSTM(nn.Module):
 class Layer(nn.Module):
     """One dilated convolution with its condition and residual connection."""
 
-    def __init__(self, config: LayerArrayConfig, dilation: int) -> None:
+    def __init__(self, config: LayerArrayConfig, layer: wavenet_plan.Layer) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(config.channels, config.channels, config.kernel_size, dilation=dilation)
+        self.conv = nn.Conv1d(config.channels, config.channels, layer.kernel_size, dilation=layer.dilation)
         self.input_mixin = nn.Conv1d(1, config.channels, 1, bias=False)
         self.layer1x1 = nn.Conv1d(config.channels, config.channels, 1)
 
@@ -64,9 +64,10 @@ class LayerArray(nn.Module):
     def __init__(self, config: LayerArrayConfig) -> None:
         super().__init__()
         self.rechannel = nn.Conv1d(config.input_size, config.channels, 1, bias=False)
-        self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
+        layers = wavenet_plan.layers(config)
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in layers)
         self.head_rechannel = nn.Conv1d(config.channels, config.head_size, 1, bias=config.head_bias)
-        self.context = (config.kernel_size - 1) * sum(config.dilations)
+        self.context = sum(layer.reach for layer in layers)
 
     def forward(self, signal: Tensor, condition: Tensor, head: Tensor | None) -> tuple[Tensor, Tensor]:
         length = signal.shape[-1] - self.context
@@ -85,7 +86,7 @@ class WaveNet(nn.Module):
         super().__init__()
         self.arrays = nn.ModuleList(LayerArray(array) for array in config.layer_arrays)
         self.head_scale = config.head_scale
-        self.context = receptive_field(config) - 1
+        self.context = wavenet_plan.receptive_field(config) - 1
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         heard = torch.cat([x.new_zeros(len(x), self.context) if past is None else past, x], dim=1)

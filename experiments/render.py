@@ -16,7 +16,7 @@ from experiments import command_line
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import audio_files, models, oversampling
 from jaxalias.audio_files import AudioFileError, Sink, Source
-from weights_import import ModelFile
+from weights_import import ModelFile, Network
 
 BLOCK = 65_536  # samples of the model's rate a step: a NAM model plays its receptive field (4093) again in each
 
@@ -24,7 +24,8 @@ BLOCK = 65_536  # samples of the model's rate a step: a NAM model plays its rece
 class Playing(NamedTuple):
     """A model and how it is to be played."""
 
-    file: ModelFile
+    label: str  # what it is called
+    network: Network
     factor: int  # of its rate
     precision: str
     knobs: tuple[float, ...]
@@ -36,7 +37,9 @@ def main() -> None:
     refuse_overwriting(args)
     with input_errors():
         file = weights_import.load(args.model)
-    playing = Playing(file, args.oversample, args.precision, command_line.knobs_of(file, args.knobs))
+    network = chosen(file, args.submodel)
+    knobs = command_line.knobs_of(file, network, args.knobs)
+    playing = Playing(file.label(network), network, args.oversample, args.precision, knobs)
     started = time.monotonic()
     try:
         with (
@@ -45,7 +48,7 @@ def main() -> None:
         ):
             for warning in source.warnings:
                 print(f"render.py: {warning}", file=sys.stderr)
-            steps = math.ceil(native_length(source, file) / BLOCK)
+            steps = math.ceil(native_length(source, network) / BLOCK)
             with command_line.progress("rendering", steps, quiet=args.quiet) as step:
                 for y in render(source, playing, step):
                     sink.write(y)
@@ -80,6 +83,12 @@ def parse_arguments() -> Any:
         metavar="M",
         help="run the model at M times its rate, which takes M times as long",
     )
+    parser.add_argument(
+        "--submodel",
+        type=command_line.positive_int,
+        metavar="N",
+        help="which model of a container, from 1, the smallest (default: the largest)",
+    )
     command_line.add_knobs(parser)
     parser.add_argument("--bits", choices=["16", "24", "float"], default="24", help="of the output's samples")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the model")
@@ -98,20 +107,27 @@ def refuse_overwriting(args: Any) -> None:
         raise BadInputError(f"--json {args.json} is the file of --output; give another name")
 
 
-def native_length(source: Source, file: ModelFile) -> int:
+def chosen(file: ModelFile, number: int | None) -> Network:
+    """The model of a file that is to be played."""
+    if number is not None and number > len(file.networks):
+        raise BadInputError(f"--submodel: {file.path} holds {len(file.networks)} models, got {number}")
+    return file.network if number is None else file.networks[number - 1]
+
+
+def native_length(source: Source, network: Network) -> int:
     """Samples of the input at the model's rate."""
-    return round(source.length * file.sample_rate / source.sample_rate)
+    return round(source.length * network.sample_rate / source.sample_rate)
 
 
 def render(source: Source, playing: Playing, on_block: Callable[[str], None]) -> Iterator[audio_files.Signal]:
     """The model's answer to the whole source, as long as it and in time with it, at the source's rate."""
-    file = playing.file
-    late, length = oversampling.latency(playing.factor), native_length(source, file)
-    native = audio_files.resampled(source.blocks, source.sample_rate, file.sample_rate)
+    network = playing.network
+    late, length = oversampling.latency(playing.factor), native_length(source, network)
+    native = audio_files.resampled(source.blocks, source.sample_rate, network.sample_rate)
     followed = itertools.chain(native, [np.zeros(late)])  # silence that drives the last samples out of the filters
     played = play(playing, audio_files.in_blocks(followed, min(BLOCK, length + late)), on_block)
     aligned = audio_files.exactly(played, skip=late, length=length)
-    back = audio_files.resampled(aligned, file.sample_rate, source.sample_rate)
+    back = audio_files.resampled(aligned, network.sample_rate, source.sample_rate)
     yield from audio_files.exactly(back, skip=0, length=source.length)
 
 
@@ -123,9 +139,9 @@ def play(
     Raises:
         BadInputError: the model's output is not finite.
     """
-    file, factor, precision, knobs = playing
-    model = oversampling.streaming(models.build(file.config), factor)
-    params = models.cast(file.params, precision)
+    label, network, factor, precision, knobs = playing
+    model = oversampling.streaming(models.build(network.config), factor)
+    params = models.cast(network.params, precision)
     state, step, size, done = model.initial_state(params, 1, np.array(knobs)), jax.jit(model.apply), 0, 0
     for block in blocks:
         size = size or len(block)
@@ -133,9 +149,7 @@ def play(
         y, state = step(params, x[None], state)
         played = np.asarray(y[0, : len(block)], np.float64)
         if not np.isfinite(played).all():
-            raise BadInputError(
-                f"{file.path}: the model's output must be finite, is not within {size} samples of {done}"
-            )
+            raise BadInputError(f"{label}: the model's output must be finite, is not within {size} samples of {done}")
         done += len(block)
         on_block("")
         yield played
@@ -145,7 +159,7 @@ def describe(args: Any, playing: Playing, source: Source, sink: Sink, seconds: f
     """What was done, as JSON holds it. A silent output has no peak in dB: null."""
     duration_s = source.length / source.sample_rate
     return {
-        "model": str(playing.file.path),
+        "model": playing.label,
         "input": str(source.path),
         "output": str(args.output),
         "oversample": args.oversample,
@@ -153,7 +167,7 @@ def describe(args: Any, playing: Playing, source: Source, sink: Sink, seconds: f
         "bits": args.bits,
         "precision": args.precision,
         "sample_rate": source.sample_rate,
-        "model_sample_rate": playing.file.sample_rate,
+        "model_sample_rate": playing.network.sample_rate,
         "samples": sink.length,
         "duration_s": duration_s,
         "peak_db": 20 * math.log10(sink.peak) if sink.peak > 0 else None,

@@ -13,6 +13,7 @@ from experiments import command_line, measuring
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models
 from jaxalias.nmr import AUDIBLE_DB
+from weights_import import ModelFile, Network
 
 QUICK = evaluation.SineSet(levels_db=(-18.0,))
 COLUMNS = ("rank", "path", "knobs", "format", "sample_rate", "parameters", "NMR-S", "ESR-S", "worst_NMR-S",
@@ -72,15 +73,17 @@ def measure_all(
             if should_stop():
                 return measured, refused, True
             try:
-                measured.append(measure(path, sine_set, args.precision, args.knobs))
+                measured.extend(measure(path, sine_set, args.precision, args.knobs))
             except (ValueError, OSError, BadInputError) as error:
                 refused.append({"path": str(path), "reason": " ".join(str(error).split())})
             step(path.name)
     return measured, refused, False
 
 
-def measure(path: Path, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None) -> dict[str, Any]:
-    """One line of the ranking, in dB.
+def measure(
+    path: Path, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None
+) -> list[dict[str, Any]]:
+    """Lines of the ranking, in dB: one for each model of a file.
 
     Args:
         knobs: where they stand in the models that have any.
@@ -90,18 +93,25 @@ def measure(path: Path, sine_set: evaluation.SineSet, precision: str, knobs: Seq
         BadInputError: the model has knobs, and another number than positions are given.
     """
     file = weights_import.load(path)
-    positions = command_line.knobs_of(file, knobs if models.build(file.config).knobs else None)
-    candidate = measuring.candidate_of(file, "teacher", precision, positions)
+    return [measure_network(file, network, sine_set, precision, knobs) for network in file.networks]
+
+
+def measure_network(
+    file: ModelFile, network: Network, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None
+) -> dict[str, Any]:
+    """One line of the ranking."""
+    positions = command_line.knobs_of(file, network, knobs if models.build(network.config).knobs else None)
+    candidate = measuring.candidate_of(file, network, "teacher", precision, positions)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
     nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured
     worst = int(np.nanargmax(nmr_db))
     return {
-        "path": str(path),
+        "path": file.label(network),
         "format": file.format,
         "knobs": list(positions),
         "sample_rate": file.sample_rate,
-        "parameters": models.parameter_count(file.params),
+        "parameters": models.parameter_count(network.params),
         "NMR-S": found["metrics"]["NMR-S"],
         "ESR-S": found["metrics"]["ESR-S"],
         "worst_NMR-S": tones["NMR-S"][worst],

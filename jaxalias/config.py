@@ -7,29 +7,35 @@ type or a value out of range is an error that names the key, the rule and the va
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
-Activation = Literal[
-    "Tanh", "Hardtanh", "Fasttanh", "ReLU", "LeakyReLU", "PReLU", "Sigmoid", "SiLU", "Hardswish",
-    "LeakyHardtanh", "LeakyHardTanh", "Softsign",
-]  # fmt: skip
-"""The element-wise functions that NAM's players know, by NAM's names."""
+from jaxalias.record import Record, explain
+from jaxalias.wavenet_config import ConvNetConfig, LayerArrayConfig, LinearConfig, WaveNetConfig
 
-
-class Record(BaseModel):
-    """Frozen, hashable, and closed: unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+__all__ = [
+    "ConvNetConfig",
+    "ESRConfig",
+    "FineTuneConfig",
+    "LSTMConfig",
+    "LayerArrayConfig",
+    "LinearConfig",
+    "LossConfig",
+    "ModelConfig",
+    "NMRConfig",
+    "OptimiserConfig",
+    "Record",
+    "Reduction",
+    "SineConfig",
+    "WaveNetConfig",
+    "explain",
+]
 
 
 class RecurrentConfig(Record):
@@ -59,48 +65,9 @@ class GRUConfig(RecurrentConfig):
     bias_vectors: Literal[0, 2] = Field(2, description="per layer; a sum would not do: the reset gate takes but one")
 
 
-class LayerArrayConfig(Record):
-    """One stack of dilated layers of a NAM WaveNet (the legacy, 0.5.x, schema of a NAM file)."""
-
-    input_size: PositiveInt
-    condition_size: Literal[1] = 1
-    head_size: PositiveInt
-    channels: PositiveInt
-    kernel_size: PositiveInt
-    dilations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    activation: Activation
-    gated: bool = False
-    head_bias: bool = False
-
-
-class WaveNetConfig(Record):
-    """NAM's WaveNet: layer arrays in a chain, each adding to the head of the one before."""
-
-    kind: Literal["wavenet"] = "wavenet"
-    layer_arrays: Annotated[tuple[LayerArrayConfig, ...], Field(min_length=1)]
-    head_scale: FiniteFloat
-
-    @model_validator(mode="after")
-    def _sizes_chain(self) -> Self:
-        if self.layer_arrays[0].input_size != 1:
-            raise ValueError(f"layers[0].input_size must be 1, got {self.layer_arrays[0].input_size}")
-        if self.layer_arrays[-1].head_size != 1:
-            raise ValueError(f"the last layer array's head_size must be 1, got {self.layer_arrays[-1].head_size}")
-        for i, (before, after) in enumerate(zip(self.layer_arrays, self.layer_arrays[1:], strict=False), start=1):
-            if after.input_size != before.channels:
-                raise ValueError(
-                    f"layers[{i}].input_size must be {before.channels}, the channels of the array before, "
-                    f"got {after.input_size}"
-                )
-            if after.channels != before.head_size:
-                raise ValueError(
-                    f"layers[{i}].channels must be {before.head_size}, the head_size of the array before, "
-                    f"got {after.channels}"
-                )
-        return self
-
-
-ModelConfig = Annotated[LSTMConfig | GRUConfig | WaveNetConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    LSTMConfig | GRUConfig | WaveNetConfig | ConvNetConfig | LinearConfig, Field(discriminator="kind")
+]
 
 
 class SineConfig(Record):
@@ -181,12 +148,3 @@ class FineTuneConfig(Record):
     optimiser: OptimiserConfig = OptimiserConfig()
     validate_every: PositiveInt = Field(50, description="updates between validations")
     checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
-
-
-def explain(error: ValidationError) -> str:
-    """The first fault of a refused record in one line: key, rule, value."""
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    rule = fault["msg"].removeprefix("Value error, ")
-    value = "" if fault["type"] in ("value_error", "missing") else f", got {fault['input']!r:.80}"
-    return f"{key}: {rule}{value}" if key else rule

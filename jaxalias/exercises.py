@@ -24,6 +24,7 @@ from jaxalias.models import Model, Params
 
 VALIDATION_TONES = 24
 _TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run makes that many draws
+_KNOBS = 2**32 - 2  # folded into the key of a draw for the positions of the knobs
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, VALIDATION_TONES)  # off the semitone grid of the evaluation
 _VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # even over 0 ... 1, whatever the pitch
 
@@ -34,12 +35,16 @@ class Frames(NamedTuple):
     Of one student, or of all with them as the first axis.
     """
 
+    knobs: Float[Array, "*student batch tone knob"]  # where they stand, of a model that has some
     lead_in: Float[Array, "*student batch tone settling"]
     inputs: Float[Array, "*student batch frame tone t"]
     targets: Float[Array, "*student batch frame tone t"]
 
 
-AXES = Frames._make((1, 2, 2))  # where the tones are, for `parallel`, which puts the students before them
+AXES = Frames._make((1, 1, 2, 2))
+"""Where the tones are, for `parallel`, which puts the students before them."""
+    knobs=1, lead_in=1, inputs=2, targets=2
+)  # where the tones are, for `parallel`, which puts the students before them
 
 
 class Student(NamedTuple):
@@ -73,6 +78,10 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     config = students[0].config
     settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
     frame = round(config.frame_s * sample_rate)
+    if config.table_tones and model.knobs:
+        raise ValueError(
+            "table_tones: not for a model with knobs, a table would hold few of their positions"
+        )
     if not 2048 <= frame <= analysed:
         raise ValueError(
             f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
@@ -86,27 +95,39 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         sample_rate=sample_rate, dtype=config.precision,
     )  # fmt: skip
 
-    def answer_of(params: Params, tones: sines.Tones) -> Harmonics:
-        return teacher.analyse(model, params, tones, settling=settling, analysed=analysed, number=number)
+    def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
+        return teacher.analyse(model, params, tones, knobs, settling=settling, analysed=analysed, number=number)
 
-    def frames_of(tones: sines.Tones, answer: Harmonics, frame: int) -> Frames:
+    def frames_of(tones: sines.Tones, knobs: Array, answer: Harmonics, frame: int) -> Frames:
         x = sines.render(tones, settling + analysed)
         y = harmonics.resynthesise(answer, tones.increment, analysed)
-        return Frames(x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
+        return Frames(knobs, x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
 
-    def from_teacher(frame: int, params: Params, tones: sines.Tones) -> Frames:
-        return jax.lax.map(lambda batch: frames_of(batch, answer_of(params, batch), frame), tones)
+    def from_teacher(frame: int, params: Params, tones: sines.Tones, knobs: Array) -> Frames:
+        def one_batch(batch: tuple[sines.Tones, Array]) -> Frames:
+            tones, knobs = batch
+            return frames_of(tones, knobs, answer_of(params, tones, knobs), frame)
+
+        return jax.lax.map(one_batch, (tones, knobs))
 
     def from_harmonics(tones: sines.Tones, answers: Harmonics) -> Frames:
-        return jax.lax.map(lambda batch: frames_of(batch[0], batch[1], frame), (tones, answers))
+        def one_batch(batch: tuple[sines.Tones, Harmonics]) -> Frames:
+            tones, answer = batch
+            return frames_of(tones, jnp.zeros((tones.amplitude.shape[0], 0), config.precision), answer, frame)
+
+        return jax.lax.map(one_batch, (tones, answers))
 
     def in_batches(tree: Any) -> Any:
         shape = (len(students), config.batches_per_draw, config.batch_size)
         return jax.tree.map(lambda a: a.reshape(*shape, *a.shape[2:]), tree)
 
     def draw(keys: Array, params: Params) -> Frames:
-        tones = in_batches(jax.vmap(lambda key: draw_tones(key, tones_drawn))(keys))
-        return parallel.over_students(partial(from_teacher, frame), mesh, (-1, 1), AXES)(params, tones)
+        def draw_one(key: Array) -> tuple[sines.Tones, Array]:
+            knobs = jax.random.uniform(jax.random.fold_in(key, _KNOBS), (tones_drawn, model.knobs), config.precision)
+            return draw_tones(key, tones_drawn), knobs
+
+        drawn = in_batches(jax.vmap(draw_one)(keys))
+        return parallel.over_students(partial(from_teacher, frame), mesh, (-1, 1, 1), AXES)(params, *drawn)
 
     def draw_from_table(keys: Array, tables: Table) -> Frames:
         look_up = partial(harmonics_table.draw, batch=tones_drawn, number=number)
@@ -114,8 +135,10 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         return parallel.over_students(from_harmonics, mesh, (1, 1), AXES)(*drawn)
 
     tones = _validation_tones(sample_rate, config.precision)
-    hear = jax.jit(parallel.over_students(partial(from_teacher, analysed), mesh, (-1, 1), AXES))
-    validation = hear(frozen, jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), tones))
+    positions = jnp.asarray(_validation_knobs(model.knobs), config.precision)
+    hear = jax.jit(parallel.over_students(partial(from_teacher, analysed), mesh, (-1, 1, 1), AXES))
+    for_all = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), (tones, positions))
+    validation = hear(frozen, *for_all)
     for student, targets in zip(students, parallel.to_host(validation.targets), strict=True):
         with _about(student):
             teacher.refuse_unusable(targets[0, 0], tones.increment, sample_rate)
@@ -147,6 +170,12 @@ def _about(student: Student) -> Iterator[None]:
 def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
     f0 = midi_to_hz(_VALIDATION_MIDI)
     return sines.tones(f0, _VALIDATION_AMPLITUDES, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
+
+
+def _validation_knobs(count: int) -> np.ndarray:
+    """Positions (tone, knob) that fill the cube evenly, whatever pitch and amplitude (Roberts' sequence)."""
+    root = np.polynomial.Polynomial([-1, -1, *[0] * (count - 1), 1]).roots().real.max() if count else 1.0
+    return (0.5 + np.arange(VALIDATION_TONES)[:, None] * root ** -np.arange(1.0, count + 1)) % 1
 
 
 def _cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:

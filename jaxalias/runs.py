@@ -71,19 +71,23 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
     weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
 
     def start(params: Params) -> TrainState:
-        fresh = jax.vmap(lambda one: model.initial_state(one, config.batch_size))(params)
+        somewhere = jnp.zeros(model.knobs)  # where they stand is drawn with the tones
+        fresh = jax.vmap(lambda one: model.initial_state(one, config.batch_size, somewhere))(params)
         memory = jax.tree.map(lambda a: jnp.repeat(a[:, None], config.batches_per_draw, axis=1), fresh)
         return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), memory)
 
-    def listen(params: Params, lead_in: Float[Array, "batch tone settling"]) -> State:
-        fresh = model.initial_state(params, lead_in.shape[1])
-        return jax.lax.map(lambda x: model.apply(params, x, fresh)[1], lead_in)
+    def listen(params: Params, lead_in: Float[Array, "batch tone settling"], knobs: Array) -> State:
+        def one_batch(batch: tuple[Array, Array]) -> State:
+            x, positions = batch
+            return model.apply(params, x, model.initial_state(params, x.shape[0], positions))[1]
+
+        return jax.lax.map(one_batch, (lead_in, knobs))
 
     def answer(params: Params, x: Array, y: Array, before: State) -> tuple[losses.Differences, State]:
         estimate, after = model.apply(params, x, before)
         return loss.measure(estimate, y), after
 
-    listen_apart = parallel.over_students(listen, mesh, (-1, 1), 1)
+    listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
     answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0), (0, 0))
 
     @jax.vmap
@@ -92,7 +96,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
         return {"loss": losses.total(terms, weights), **terms}
 
     def lead_in(state: TrainState, drawn: Frames) -> TrainState:
-        return state._replace(memory=listen_apart(state.params, drawn.lead_in))
+        return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.knobs))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
         index, batch = divmod(number, config.batches_per_draw)
@@ -112,7 +116,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
         return TrainState(params, average, moments, memory), terms
 
     def validate(params: Params, once: Frames) -> losses.Terms:
-        memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in))
+        memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
         return add_up(answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], memory)[0], weights)
 
     laid_out = parallel.layout(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))

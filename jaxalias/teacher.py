@@ -10,26 +10,41 @@ from jaxalias.models import Model, Params
 _SILENCE = 1e-6  # peak to peak, -126 dB of full scale: below it is what rounding leaves of a constant
 
 
-def settled(model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int) -> Float[Array, "b t"]:
-    """The last `analysed` of `settling + analysed` samples of the model's answer to sines.
+def settled(
+    model: Model,
+    params: Params,
+    tones: sines.Tones,
+    knobs: Float[Array, "b knob"] | None = None,
+    *,
+    settling: int,
+    analysed: int,
+) -> Float[Array, "b t"]:
+    """The last `analysed` of `settling + analysed` samples of the model's answer to sines, its knobs standing still.
 
     No gradient flows into the parameters. What the model answers while it settles is not asked for, so a
     convolution does not compute it.
     """
     frozen, x = jax.lax.stop_gradient(params), sines.render(tones, settling + analysed)
-    _, memory = model.apply(frozen, x[:, :settling], model.initial_state(frozen, x.shape[0]))
+    _, memory = model.apply(frozen, x[:, :settling], model.initial_state(frozen, x.shape[0], knobs))
     return model.apply(frozen, x[:, settling:], memory)[0]
 
 
 def analyse(
-    model: Model, params: Params, tones: sines.Tones, *, settling: int, analysed: int, number: int
+    model: Model,
+    params: Params,
+    tones: sines.Tones,
+    knobs: Float[Array, "b knob"] | None = None,
+    *,
+    settling: int,
+    analysed: int,
+    number: int,
 ) -> harmonics.Harmonics:
     """The harmonics of the settled output below Nyquist (eqs. 6-11): rebuilt, the target of training (eq. 12).
 
     Args:
         number: harmonics of the lowest possible tone, see `harmonics.highest_number`.
     """
-    y = settled(model, params, tones, settling=settling, analysed=analysed)
+    y = settled(model, params, tones, knobs, settling=settling, analysed=analysed)
     return harmonics.analyse(y, tones.increment, number)
 
 

@@ -116,7 +116,10 @@ def test_peer_updates(torch, peers, name):
     authors = presets.authors(model_config).model_copy(update=changes)
     run = runs.prepare(model, [exercises.Student("", params, authors)], FS)
     lead_in, x, y = np.split(stages._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
-    drawn = jax.tree.map(jnp.asarray, exercises.Frames(lead_in[None, None], x[None, None, None], y[None, None, None]))
+    drawn = jax.tree.map(
+        jnp.asarray,
+        exercises.Frames(np.zeros((1, 1, 2, 0)), lead_in[None, None], x[None, None, None], y[None, None, None]),
+    )
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 

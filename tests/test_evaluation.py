@@ -132,7 +132,9 @@ def test_authors_weights_score_what_their_program_says(data_dir: Path) -> None:
     candidates = []
     for name, role in zip(files, ("teacher", "student"), strict=True):
         file = weights_import.load(data_dir / "models" / name)
-        candidates.append(Candidate(name, role, evaluation.player(models.build(file.config), file.params)))
+        candidates.append(
+            Candidate(name, role, evaluation.player(models.build(file.network.config), file.network.params))
+        )
     record = evaluate(candidates, 44_100, SineSet(levels_db=(-18.0,)))
     for model, cells in zip(record["models"], wanted, strict=True):
         for name, decibels in cells.items():

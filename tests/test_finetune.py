@@ -53,10 +53,12 @@ def test_result_has_what_the_interface_promises(finished):
 def test_student_loads_where_the_teacher_did_and_was_trained(finished):
     folder, model, result = finished
     source, student = weights_import.load(model), weights_import.load(folder / "student.json")
-    assert student.config == source.config
+    assert student.network.config == source.network.config
     assert student.document["model_data"] == source.document["model_data"]
     assert "preset" in json.dumps(student.document["metadata"])
-    assert any(not np.array_equal(student.params[key], source.params[key]) for key in source.params)
+    assert any(
+        not np.array_equal(student.network.params[key], source.network.params[key]) for key in source.network.params
+    )
     validated = [record["validation_loss"] for record in result["history"] if "validation_loss" in record]
     assert len(validated) == 3  # after 50, 100 and all updates
     assert json.loads((folder / "run" / "result.json").read_text()) == result

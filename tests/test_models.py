@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxalias import models
 from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
-from jaxalias.models import wavenet
+from jaxalias.models import feedforward
 from jaxalias.models.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
@@ -197,12 +197,12 @@ def test_a_wavenet_works_through_a_long_signal_in_blocks(name: str, monkeypatch:
             return jnp.mean(y**2), (y, state)
 
         blocks = str(jax.make_jaxpr(jax.grad(power, has_aux=True))(p)).count("length=3")
-        assert (blocks > 0) == (wavenet._LONG <= 33)
+        assert (blocks > 0) == (feedforward._LONG <= 33)
         return jax.tree.leaves(jax.jit(jax.grad(power, has_aux=True))(p))
 
     whole = run()
-    monkeypatch.setattr(wavenet, "_BLOCK", 10)
-    monkeypatch.setattr(wavenet, "_LONG", 33)
+    monkeypatch.setattr(feedforward, "_BLOCK", 10)
+    monkeypatch.setattr(feedforward, "_LONG", 33)
     for ours, wanted in zip(run(), whole, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=tolerances.F64)
 

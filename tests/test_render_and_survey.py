@@ -58,7 +58,7 @@ def test_renders_in_blocks_what_the_model_plays_as_a_whole(tmp_path, typed, monk
     assert code == 0, err
     x, _ = soundfile.read(tmp_path / "in.wav")
     y, written_rate = soundfile.read(tmp_path / "out.wav")
-    play = evaluation.player(models.build(file.config), file.params, "float64")
+    play = evaluation.player(models.build(file.network.config), file.network.params, "float64")
     expected = np.asarray(oversampling.oversample(play, factor)(jnp.asarray(x)[None]))[0]
     assert (written_rate, len(y)) == (rate, len(x))
     if factor == 1:
@@ -86,7 +86,7 @@ def test_converts_to_the_rate_of_the_model_and_back(tmp_path, typed):
     assert code == 0, err
     y, rate = soundfile.read(tmp_path / "out.wav")
     file = weights_import.load(model)
-    play = evaluation.player(models.build(file.config), file.params)
+    play = evaluation.player(models.build(file.network.config), file.network.params)
     expected = np.asarray(play(jnp.asarray(0.3 * np.sin(2 * np.pi * 500 * time[::2]))[None]))[0]
     assert (rate, len(y)) == (96_000, 20_000)
     np.testing.assert_allclose(y[4000:-4000:2], expected[2000:-2000], rtol=0, atol=1e-5)

@@ -13,7 +13,7 @@ from rnn_documents import HIDDEN, rtneural, simple_rnn, weights
 
 import weights_import
 from jaxalias import models
-from weights_import import ModelFile, ModelFileError
+from weights_import import ModelFile, ModelFileError, Network
 
 ARRAYS = [
     {"input_size": 1, "condition_size": 1, "head_size": 3, "channels": 4, "kernel_size": 5, "dilations": [1, 3],
@@ -82,8 +82,12 @@ def load(folder: Path, document: dict) -> ModelFile:
 
 def play(model_file: ModelFile, x: np.ndarray, knobs: tuple[float, ...] = ()) -> np.ndarray:
     """(t,) or (b, t) from the model's own initial state, in float64."""
-    model, signals = models.build(model_file.config), jnp.atleast_2d(x)
-    params = models.cast(model_file.params, np.float64)
+    return play_network(model_file.network, x, knobs)
+
+
+def play_network(network: Network, x: np.ndarray, knobs: tuple[float, ...] = ()) -> np.ndarray:
+    model, signals = models.build(network.config), jnp.atleast_2d(x)
+    params = models.cast(network.params, np.float64)
     y, _ = model.apply(params, signals, model.initial_state(params, len(signals), np.array(knobs)))
     return np.asarray(y).reshape(x.shape)
 
@@ -100,8 +104,9 @@ def test_saving_gives_back_every_byte(tmp_path: Path, name: str, text: str) -> N
     loaded = weights_import.load(source)
     weights_import.save(target, loaded)
     assert target.read_bytes() == source.read_bytes()
-    expected = jax.eval_shape(models.build(loaded.config).init, jax.random.key(0))
-    assert jax.tree.map(lambda array: array.shape, loaded.params) == jax.tree.map(lambda array: array.shape, expected)
+    config, params = loaded.network.config, loaded.network.params
+    expected = jax.eval_shape(models.build(config).init, jax.random.key(0))
+    assert jax.tree.map(lambda array: array.shape, params) == jax.tree.map(lambda array: array.shape, expected)
 
 
 def test_real_files_come_back_byte_for_byte(data_dir: Path, tmp_path: Path) -> None:
@@ -113,9 +118,11 @@ def test_real_files_come_back_byte_for_byte(data_dir: Path, tmp_path: Path) -> N
         except ModelFileError:
             refused.add(path.stem)
         else:
-            assert (tmp_path / "copy").read_bytes() == path.read_bytes(), path.name
-    assert all("2" in name or "slim" in name or "dsp" in name for name in refused)
-    assert len(refused) <= 6
+            written, source = (tmp_path / "copy").read_bytes(), path.read_bytes()
+            if path.name == "core_slimmable_wavenet.nam":  # laid out by hand, some objects on one line
+                written, source = (json.dumps(json.loads(data)) for data in (written, source))
+            assert written == source, path.name
+    assert not refused
 
 
 def test_wavenet_matches_a_slow_reading_of_the_flat_list(tmp_path: Path) -> None:
@@ -146,7 +153,7 @@ def test_wavenet_matches_a_slow_reading_of_the_flat_list(tmp_path: Path) -> None
         head = head + take(array["head_size"])[:, None] if array["head_bias"] else head
     reference = take(1)[0] * head[0]
     assert next(flat, None) is None
-    field = models.build(load(tmp_path, document).config).receptive_field
+    field = models.build(load(tmp_path, document).network.config).receptive_field
     y = play(load(tmp_path, document), x)
     assert esr_db(y[field - 1 :], reference[field - 1 :]) < -250
 
@@ -181,7 +188,7 @@ def test_outputs_match_the_neural_amp_modeler_package(data_dir: Path) -> None:
     vectors = np.load(data_dir / "vectors/nam_outputs.npz")
     for name in set(vectors) - {"input_44100", "input_48000", "core_wavenet_a1_standard.nam"}:  # as helga_5150
         loaded = weights_import.load(data_dir / "models/nam" / name)
-        limit_db = -250 if loaded.config.kind == "lstm" else -150
+        limit_db = -250 if loaded.network.config.kind == "lstm" else -150
         x = vectors[f"input_{loaded.sample_rate}"][:ENOUGH]
         assert esr_db(play(loaded, x), vectors[name][:ENOUGH]) < limit_db, name
 
@@ -191,7 +198,7 @@ def test_outputs_match_the_authors_program(data_dir: Path) -> None:
     vectors = np.load(data_dir / "vectors/lstm_outputs.npz")
     for name in set(vectors) - {"input"}:
         loaded = weights_import.load(data_dir / "models" / f"{name.replace('__', '/')}.json")
-        rounded = weights_import.fine_tuned(loaded, loaded.params, {})
+        rounded = weights_import.fine_tuned(loaded, [loaded.network.params], {})
         assert esr_db(play(rounded, vectors["input"][:ENOUGH]), vectors[name][:ENOUGH]) < -250, name
 
 
@@ -214,26 +221,26 @@ REFUSALS = [
     (wavenet, changed("version", to="0.8.0"), ["version", "0.8.0"]),
     (wavenet, changed("version", to="1.5.0"), ["version", "1.5.0"]),
     (wavenet, changed("version", to="0.5.4\n"), ["version"]),
-    (wavenet, changed("architecture", to="SlimmableContainer"), ["architecture", "SlimmableContainer"]),
+    (wavenet, changed("architecture", to="SlimmableContainer"), ["config.", "submodels"]),
+    (wavenet, changed("architecture", to="Sequential"), ["architecture", "must be WaveNet, LSTM", "Sequential"]),
     (wavenet, changed("sample_rate", to=None), ["sample_rate", "None"]),
     (wavenet, changed("sample_rate", to=0), ["sample_rate", "got 0"]),
     (wavenet, changed("sample_rate", to=1e9), ["sample_rate", "1000000000"]),
     (wavenet, changed("sample_rate", to=True), ["sample_rate", "True"]),
     (wavenet, changed("metadata", to=[1]), ["metadata", "object", "[1]"]),
     (wavenet, changed("config", "head", to={"channels": 2}), ["config.head", "channels"]),
-    (wavenet, changed("config", "condition_dsp", to={}), ["config.condition_dsp", "0.5.x"]),
-    (wavenet, changed("config", "head_scale", to=0.021), ["weights[-1]", "head_scale", "0.021"]),
-    (wavenet, changed(*LAYER, "bottleneck", to=4), ["config.layers.0.bottleneck", "0.5.x", "4"]),
-    (wavenet, changed(*LAYER, "slimmable", to={}), ["config.layers.0.slimmable"]),
+    (wavenet, changed("config", "condition_dsp", to={}), ["config.condition_dsp.version: missing"]),
+    (wavenet, changed(*LAYER, "bottleneck", to=3), ["weights", "requires"]),
+    (wavenet, changed(*LAYER, "slimmable", to={}), ["config.layers.0.slimmable.method"]),
     (wavenet, changed(*LAYER, "activation", to="Softsigmoid"), ["config.layers.0.activation", "Softsigmoid"]),
     (wavenet, changed(*LAYER, "gated", to=1), ["config.layers.0.gated", "bool", "1"]),
     (wavenet, changed(*LAYER, "channels", to=True), ["config.layers.0.channels", "True"]),
     (wavenet, changed(*LAYER, "channels", to=4.0), ["config.layers.0.channels", "4.0"]),
     (wavenet, changed(*LAYER, "channels", to=5), ["layers[1].input_size", "5"]),
-    (wavenet, changed(*LAYER, "condition_size", to=2), ["config.layers.0.condition_size", "2"]),
+    (wavenet, changed(*LAYER, "condition_size", to=2), ["layers[0].condition_size must be 1", "2"]),
     (wavenet, changed(*LAYER, "kernel_size", to=10**9), ["config.layers", "receptive field"]),
     (wavenet, changed("config", "layers", to=[{**ARRAYS[2], "input_size": 1, "channels": 10**9}]),
-     ["4000000008000000002", str(WAVENET_COUNT + 1)]),
+     ["config.layers", "most channels", "1000000000"]),
     (wavenet, changed(*LAYER, "dilations", to=[1, 10**12]), ["config.layers", "receptive field", "4000000000"]),
     (wavenet, changed("weights", to=weights(9)), ["weights", "requires", str(WAVENET_COUNT + 1), "9"]),
     (wavenet, changed("weights", 3, to=True), ["weights[3]", "True"]),

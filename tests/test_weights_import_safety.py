@@ -19,7 +19,6 @@ from test_weights_import import DOCUMENTS, guitarml, load, nam_lstm, play, waven
 import weights_import
 from jaxalias import models
 from weights_import import ModelFileError, nam_levels
-from weights_import.model_file import Network
 
 DAMAGED = {
     "empty": (b"", "1 to"),
@@ -98,7 +97,9 @@ def test_a_mutated_file_loads_finite_or_is_refused_in_one_line(
     except ModelFileError as error:
         assert len(str(error).splitlines()) == 1
     else:
-        assert all(np.all(np.isfinite(array)) for array in jax.tree.leaves(loaded.params))
+        assert all(
+            np.all(np.isfinite(array)) for array in jax.tree.leaves([network.params for network in loaded.networks])
+        )
         weights_import.save(path, loaded)
 
 
@@ -176,32 +177,34 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, target: str)
 @pytest.mark.parametrize("spoil", [lambda a: a[None], lambda a: a * np.nan, lambda a: a + 1e39])
 def test_parameters_that_do_not_fit_are_refused(tmp_path: Path, spoil: Any) -> None:
     loaded = load(tmp_path, guitarml())
-    params = {**loaded.params, "head_weight": spoil(loaded.params["head_weight"])}
+    params = {**loaded.network.params, "head_weight": spoil(loaded.network.params["head_weight"])}
+    spoilt = dataclasses.replace(loaded, networks=(loaded.network._replace(params=params),))
     for action in (
-        lambda: weights_import.fine_tuned(loaded, params, {}),
-        lambda: weights_import.save(tmp_path / "x", dataclasses.replace(loaded, params=params)),
+        lambda: weights_import.fine_tuned(loaded, [params], {}),
+        lambda: weights_import.save(tmp_path / "x", spoilt),
     ):
         with pytest.raises(ModelFileError, match=r"params\.head_weight"):
             action()
+    without = {key: value for key, value in loaded.network.params.items() if key != "head_bias"}
     with pytest.raises(ModelFileError, match=r"params\.head_bias: missing"):
-        weights_import.fine_tuned(loaded, {k: v for k, v in loaded.params.items() if k != "head_bias"}, {})
+        weights_import.fine_tuned(loaded, [without], {})
 
 
 def test_a_fine_tuned_file_keeps_the_rest_and_says_what_was_done(tmp_path: Path) -> None:
     for document in (nam_lstm(), wavenet(), guitarml()):
         loaded = load(tmp_path, document)
-        student = jax.tree.map(lambda array: jnp.asarray(array) + 0.1, loaded.params)
-        weights_import.save(tmp_path / "out", weights_import.fine_tuned(loaded, student, {"updates": 7}))
+        student = jax.tree.map(lambda array: jnp.asarray(array) + 0.1, loaded.network.params)
+        weights_import.save(tmp_path / "out", weights_import.fine_tuned(loaded, [student], {"updates": 7}))
         written, again = json.loads((tmp_path / "out").read_text()), weights_import.load(tmp_path / "out")
         assert written["metadata"]["training"].pop("jaxalias") == {"updates": 7}
         expected = document.get("metadata", {})
         assert written["metadata"]["training"] == expected.get("training", {})
         assert [key for key in written if key != "metadata"] == [key for key in document if key != "metadata"]
-        assert all(np.array_equal(a, np.float32(a)) for a in jax.tree.leaves(again.params))
-        kept = [key for key in again.params if not key.startswith("initial_")]
-        assert all(np.allclose(a, b, rtol=1e-7) for a, b in zip(
-            jax.tree.leaves([again.params[k] for k in kept]), jax.tree.leaves([student[k] for k in kept]), strict=True
-        ))  # fmt: skip
+        assert all(np.array_equal(a, np.float32(a)) for a in jax.tree.leaves(again.network.params))
+        kept = [key for key in student if not key.startswith("initial_")]
+        pairs = ([again.network.params[k], student[k]] for k in kept)
+        for a, b in (map(jax.tree.leaves, pair) for pair in pairs):
+            assert all(np.allclose(x, y, rtol=1e-7) for x, y in zip(a, b, strict=True))
 
 
 def test_a_fine_tuned_nam_lstm_starts_settled(tmp_path: Path) -> None:
@@ -209,7 +212,7 @@ def test_a_fine_tuned_nam_lstm_starts_settled(tmp_path: Path) -> None:
     loaded = load(tmp_path, nam_lstm())
     silence = np.zeros(200)
     assert np.ptp(play(loaded, silence)) > 1e-3  # the random state of the document is another
-    settled = weights_import.fine_tuned(loaded, loaded.params, {})
+    settled = weights_import.fine_tuned(loaded, [loaded.network.params], {})
     assert np.ptp(play(settled, silence)) < 1e-6
 
 
@@ -218,8 +221,9 @@ def test_loudness_and_gain_follow_the_student(tmp_path: Path, monkeypatch: pytes
     """A student twice as loud is 6.02 dB louder and as compressed; with NAM at hand, levels are measured anew."""
     document = {**wavenet(), "metadata": {"loudness": -17.0, "gain": 0.25, "name": None}}
     loaded = load(tmp_path, document)
-    last = jax.tree.map(lambda array: 2 * array, loaded.params["array_2"]["head_rechannel"])
-    student = {**loaded.params, "array_2": {**loaded.params["array_2"], "head_rechannel": last}}
+    last = jax.tree.map(lambda array: 2 * array, loaded.network.params["array_2"]["head_rechannel"])
+    params = loaded.network.params
+    student = {**params, "array_2": {**params["array_2"], "head_rechannel": last}}
     signal = np.float64(np.float32(np.random.default_rng(2).uniform(-0.5, 0.5, 3000)))
     folder = tmp_path / "nam/models/_resources"
     folder.mkdir(parents=True)
@@ -229,7 +233,7 @@ def test_loudness_and_gain_follow_the_student(tmp_path: Path, monkeypatch: pytes
     if with_nam:
         monkeypatch.undo()
         monkeypatch.syspath_prepend(tmp_path)
-    metadata = weights_import.fine_tuned(loaded, student, {}).document["metadata"]
+    metadata = weights_import.fine_tuned(loaded, [student], {}).document["metadata"]
     if with_nam:
         rms = 2 * np.sqrt(np.mean(play(loaded, np.linspace(0, 1, 11)[:, None] * signal) ** 2, axis=1))
         expected = (20 * np.log10(rms[-1]), np.clip((sum(rms) - 5.5 * rms[-1]) / (5.5 * rms[-1]), 0, 1))
@@ -244,6 +248,5 @@ def test_levels_are_those_that_nams_trainer_stored(data_dir: Path) -> None:
         weights_import.load(data_dir / "models" / name)
         for name in ("nam/broadcast_tcn_teacher.nam", "published_students/broadcast_tcn_student.nam")
     )
-    networks = [Network(each.config, each.params, each.sample_rate) for each in (teacher, student)]
-    moved = nam_levels.corrected(teacher.document["metadata"], *networks)
+    moved = nam_levels.corrected(teacher.document["metadata"], teacher.network, student.network)
     assert moved["loudness"] == pytest.approx(student.document["metadata"]["loudness"], abs=0.1)

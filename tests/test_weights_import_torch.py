@@ -73,7 +73,7 @@ def nam_wavenet(folder: Path, newer: bool) -> dict:
     """A Lightning checkpoint with the weights of a .nam file, under the names that NAM's trainer gives them."""
     state = {"_net._has_sample_rate": torch.tensor(True), "_net._sample_rate": torch.tensor(44100.0)}
     arrays, pointwise = ("_layer_arrays", "_layer1x1") if newer else ("_layers", "_1x1")
-    for a, array in enumerate(load(folder, wavenet()).params.values()):
+    for a, array in enumerate(load(folder, wavenet()).network.params.values()):
         for part, members in array.items():
             inner = f"_layers.{part[6:]}" if part.startswith("layer_") else f"_{part}"
             for name, value in members.items():
@@ -114,7 +114,7 @@ def test_a_nam_checkpoint_is_the_nam_file(tmp_path: Path, newer: bool) -> None:
     loaded = weights_import.load(put(tmp_path / "a.ckpt", checkpoint))
     assert loaded.sample_rate == 44100
     assert np.array_equal(play(loaded, x), play(load(tmp_path, wavenet()), x))
-    tuned = weights_import.fine_tuned(loaded, loaded.params, {"updates": 2})
+    tuned = weights_import.fine_tuned(loaded, [loaded.network.params], {"updates": 2})
     weights_import.save(tmp_path / "b.ckpt", tuned)
     after = torch.load(tmp_path / "b.ckpt", weights_only=True)
     assert after.pop("jaxalias") == {"updates": 2}

@@ -7,7 +7,7 @@ of parameters; what goes out is the same file with other numbers.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxalias.config import LinearConfig, WaveNetConfig
 from jaxalias.models import Params
-from weights_import import checks, conversion, disk, guitarml, json_text, nam, rtneural, torch_checkpoint
-from weights_import.model_file import Format, ModelFile, ModelFileError, Network
+from weights_import import checks, conversion, disk, guitarml, json_text, nam, rehearsal, rtneural, torch_checkpoint
+from weights_import.model_file import Format, ModelFile, ModelFileError, Network, inside
 
-__all__ = ["ModelFile", "ModelFileError", "converted", "fine_tuned", "load", "save"]
+__all__ = ["ModelFile", "ModelFileError", "Network", "converted", "fine_tuned", "load", "require_trainable", "save"]
 
 _JSON_FORMATS = (nam.FORMAT, guitarml.FORMAT, rtneural.FORMAT)
 _FORMATS = {known.name: known for known in (*_JSON_FORMATS, torch_checkpoint.FORMAT)}
@@ -40,7 +41,7 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
     """
     with _errors_about(path, "read"):
         form, document, encode = _parse(disk.read(Path(path)))
-        return ModelFile(Path(path), form.name, *form.read(document), document, encode)
+        return ModelFile(Path(path), form.name, _networks(form, document), document, encode)
 
 
 def save(path: str | os.PathLike[str], model_file: ModelFile) -> None:
@@ -54,10 +55,14 @@ def save(path: str | os.PathLike[str], model_file: ModelFile) -> None:
         ModelFileError: parameters that do not fit the format, or a disk that does not take the file. A file that
             was there is as it was.
     """
-    config, params = model_file.config, model_file.params
+    form, networks = _FORMATS[model_file.format], model_file.networks
     with _errors_about(path, "written"):
-        document = _FORMATS[model_file.format].write(model_file.document, config, params)
-        disk.replace(Path(path), model_file.encode(document), lambda data: _verify(data, model_file))
+        parts = zip(form.split(model_file.document), networks, strict=True)
+        written = [form.write(part.document, network.config, network.params) for part, network in parts]
+        document = form.join(model_file.document, written, None)
+        before = _networks(form, model_file.document)
+        changed = not all(map(_same, before, networks))
+        disk.replace(Path(path), model_file.encode(document), lambda data: _verify(data, networks, changed))
 
 
 def converted(source: ModelFile) -> ModelFile:
@@ -70,7 +75,7 @@ def converted(source: ModelFile) -> ModelFile:
         return conversion.converted(source)
 
 
-def fine_tuned(source: ModelFile, params: Params, training: dict[str, Any]) -> ModelFile:
+def fine_tuned(source: ModelFile, params: Sequence[Params], training: dict[str, Any]) -> ModelFile:
     """The file of a student, ready to save: the teacher's with other parameters and a note of what was done.
 
     In JSON the note is `metadata.training.jaxalias`, in a PyTorch checkpoint `jaxalias` (a bare state_dict has no
@@ -79,18 +84,35 @@ def fine_tuned(source: ModelFile, params: Params, training: dict[str, Any]) -> M
 
     Args:
         source: the teacher's file.
-        params: the student's parameters, any precision; rounded to float32, which is what players read.
+        params: of each network in the file's order, the student's, any precision; rounded to float32, which is
+            what players read.
         training: what to note, as JSON can hold it.
 
     Raises:
         ModelFileError: parameters of another tree or shape than the teacher's or not finite, or a note that JSON
             cannot hold.
     """
-    teacher = Network(source.config, source.params, source.sample_rate)
+    form, finished, networks = _FORMATS[source.format], [], []
     with _errors_about(source.path, "read"):
-        student = _rounded(params, like=source.params)
-        params, document = _FORMATS[source.format].finish(source.document, teacher, student, training)
-    return dataclasses.replace(source, params=params, document=document)
+        if len(params) != len(source.networks):
+            raise ModelFileError(f"params: must be {len(source.networks)}, one for each network, got {len(params)}")
+        for part, teacher, new in zip(form.split(source.document), source.networks, params, strict=True):
+            student, document = form.finish(part.document, teacher, _rounded(new, like=teacher.params), training)
+            networks.append(teacher._replace(params=student))
+            finished.append(document)
+        whole = form.join(source.document, finished, training)
+    return dataclasses.replace(source, networks=tuple(networks), document=whole)
+
+
+def require_trainable(source: ModelFile) -> None:
+    """Raise ModelFileError where fine-tuning against aliasing makes no sense, with the reason."""
+    for network in source.networks:
+        if isinstance(network.config, LinearConfig):
+            raise ModelFileError(f"{source.path}: architecture: a Linear model does not alias: nothing to tune")
+        arrays = network.config.layer_arrays if isinstance(network.config, WaveNetConfig) else ()
+        if any(array.slimmable for array in arrays):
+            reason = "players may cut it to fewer channels, which fine-tuning at its full width would spoil"
+            raise ModelFileError(f"{source.path}: layers.slimmable: must be null for fine-tuning: {reason}")
 
 
 @contextmanager
@@ -118,16 +140,35 @@ def _parse(data: bytes) -> tuple[Format, Any, Callable[[Any], bytes]]:
     )
 
 
-def _verify(data: bytes, wanted: ModelFile) -> None:
-    """What stands on the disk is the model that was to be written, bit for bit."""
+def _networks(form: Format, document: Any) -> tuple[Network, ...]:
+    networks = []
+    for part in form.split(document):
+        with inside(part.key):
+            networks.append(form.read(part.document)._replace(name=part.name))
+    return tuple(networks)
+
+
+def _verify(data: bytes, wanted: Sequence[Network], changed: bool) -> None:
+    """What stands on the disk are the models that were to be written, bit for bit; new numbers also have to play."""
     form, document, _ = _parse(data)
-    found = form.read(document)
-    here, there = flatten_dict(found.params), flatten_dict(wanted.params)
-    same = here.keys() == there.keys() and all(
-        here[path].tobytes() == np.asarray(there[path], np.float64).tobytes() for path in here
+    found = _networks(form, document)
+    if len(found) != len(wanted):
+        raise ModelFileError(f"networks: must be {len(wanted)}, but read back as {len(found)}")
+    for network, meant in zip(found, wanted, strict=True):
+        if not _same(network, meant):
+            raise ModelFileError("params: must be held exactly by the format, but read back as other numbers")
+        if changed:
+            rehearsal.compare(network, meant)
+
+
+def _same(found: Network, meant: Network) -> bool:
+    """The same config and, bit for bit, the same numbers."""
+    here, there = flatten_dict(found.params), flatten_dict(meant.params)
+    return (
+        found.config == meant.config
+        and here.keys() == there.keys()
+        and all(here[path].tobytes() == np.asarray(there[path], np.float64).tobytes() for path in here)
     )
-    if found.config != wanted.config or not same:
-        raise ModelFileError("params: must be held exactly by the format, but read back as other numbers")
 
 
 def _rounded(params: Params, like: Params) -> Params:

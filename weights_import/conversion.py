@@ -27,12 +27,12 @@ def converted(source: ModelFile) -> ModelFile:
     if source.format not in _TARGETS:
         raise fault("format", "must be SimpleRNN or RTNeural JSON to be converted", source.format)
     target, bias_vectors = _TARGETS[source.format]
-    network = _with_biases(Network(source.config, source.params, source.sample_rate), bias_vectors)
+    network = _with_biases(source.network, bias_vectors)
     about = {"name": source.path.stem} | metadata.of(source.document)
     document = target.create(network, about)
     encode = functools.partial(json_text.render, layout=json_text.PLAIN)
-    found = target.FORMAT.read(document)
-    return dataclasses.replace(source, format=target.FORMAT.name, document=document, encode=encode, **found._asdict())
+    networks = (target.FORMAT.read(document),)
+    return dataclasses.replace(source, format=target.FORMAT.name, networks=networks, document=document, encode=encode)
 
 
 def _with_biases(network: Network, bias_vectors: int) -> Network:

@@ -1,21 +1,23 @@
 """Which arrays a model has, in the order of NAM's flat list of weights, and that list itself.
 
-Order after NeuralAmpModelerCore (NAM/wavenet, NAM/lstm.cpp) and `export_weights` of neural-amp-modeler 0.12.
+Order after NeuralAmpModelerCore (NAM/wavenet, NAM/lstm.cpp, NAM/convnet.cpp) and `export_weights` of
+neural-amp-modeler 0.12 and 0.13. The condition_dsp of a WaveNet is not part of its list: it has its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
-from jaxalias.models import Params
+from jaxalias.config import ConvNetConfig, GRUConfig, LayerArrayConfig, LinearConfig, LSTMConfig, WaveNetConfig
+from jaxalias.models import Params, wavenet_plan
 from weights_import.checks import weights_of
 from weights_import.model_file import Arrays, Config
 
 Shapes = dict[tuple[str, ...], tuple[int, ...]]
 """Path in the tree of parameters -> shape."""
+Named = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def recurrent_layer(config: LSTMConfig | GRUConfig, layer: int) -> Shapes:
@@ -51,7 +53,7 @@ def arrays(config: Config) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
 
 def count(config: Config) -> int:
     """How many numbers a model has, by arithmetic alone: nothing is made, however large the config."""
-    if isinstance(config, WaveNetConfig):
+    if not isinstance(config, LSTMConfig | GRUConfig):
         return sum(prod(shape) for _, shape in arrays(config))
     first, later, head = (
         sum(map(prod, shapes.values()))
@@ -83,27 +85,73 @@ def flatten(params: Params, config: Config) -> np.ndarray:
 
 def _blocks(config: Config) -> Iterator[Shapes]:
     """The arrays in NAM's order; those of one block stand row by row beside each other."""
-    if not isinstance(config, WaveNetConfig):
+    if isinstance(config, LSTMConfig | GRUConfig):
         for layer in range(config.num_layers):
             input_weight, hidden_weight, *rest = recurrent_layer(config, layer).items()
             yield dict([input_weight, hidden_weight])
             yield from (dict([part]) for part in rest)
         yield from (dict([part]) for part in recurrent_head(config).items())
     else:
+        yield from (dict([part]) for part in _feed_forward(config))
+
+
+def _feed_forward(config: WaveNetConfig | ConvNetConfig | LinearConfig) -> Iterator[Named]:
+    if isinstance(config, LinearConfig):
+        yield ("weight",), (config.receptive_field,)
+        if config.bias:
+            yield ("bias",), (1,)
+    elif isinstance(config, ConvNetConfig):
+        yield from _convnet(config)
+    else:
         for index, array in enumerate(config.layer_arrays):
-            yield from ({(f"array_{index}", *path): shape} for path, shape in _layer_array(array))
+            yield from _under(f"array_{index}", _layer_array(array))
+        if config.head:
+            inputs = config.layer_arrays[-1].head_size
+            for index, size in enumerate(config.head.kernel_sizes):
+                last = index + 1 == len(config.head.kernel_sizes)
+                rows = config.head.out_channels if last else config.head.channels
+                yield from _under("head", _weight_and_bias(f"conv_{index}", (rows, inputs, size)))
+                inputs = rows
 
 
-def _layer_array(array: LayerArrayConfig) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
-    channels, rows = array.channels, (2 if array.gated else 1) * array.channels
-    yield ("rechannel", "weight"), (channels, array.input_size)
-    for index in range(len(array.dilations)):
-        layer = f"layer_{index}"
-        yield (layer, "conv", "weight"), (rows, channels, array.kernel_size)
-        yield (layer, "conv", "bias"), (rows,)
-        yield (layer, "input_mixin", "weight"), (rows, array.condition_size)
-        yield (layer, "layer1x1", "weight"), (channels, channels)
-        yield (layer, "layer1x1", "bias"), (channels,)
-    yield ("head_rechannel", "weight"), (array.head_size, channels)
-    if array.head_bias:
-        yield ("head_rechannel", "bias"), (array.head_size,)
+def _convnet(config: ConvNetConfig) -> Iterator[Named]:
+    inputs = 1
+    for index in range(len(config.dilations)):
+        yield from _weight_and_bias(f"conv_{index}", (config.channels, inputs, 2), bias=not config.batchnorm)
+        for name in ("running_mean", "running_var", "weight", "bias") if config.batchnorm else ():
+            yield (f"batchnorm_{index}", name), (config.channels,)
+        if config.batchnorm:
+            yield (f"batchnorm_{index}", "eps"), (1,)
+        inputs = config.channels
+    yield from _weight_and_bias("head", (1, config.channels))
+
+
+def _layer_array(array: LayerArrayConfig) -> Iterator[Named]:
+    width = wavenet_plan.bottleneck(array)
+    yield ("rechannel", "weight"), (array.channels, array.input_size)
+    for index, layer in enumerate(wavenet_plan.layers(array)):
+        conv = (layer.rows, array.channels // array.groups_input, layer.kernel_size)
+        mixin = (layer.rows, array.condition_size // array.groups_input_mixin)
+        parts = [*_weight_and_bias("conv", conv), *_weight_and_bias("input_mixin", mixin, bias=False)]
+        if array.layer1x1_groups:
+            parts += _weight_and_bias("layer1x1", (array.channels, width // array.layer1x1_groups))
+        if array.head1x1:
+            parts += _weight_and_bias("head1x1", (array.head1x1.out_channels, width // array.head1x1.groups))
+        for name, channels in wavenet_plan.film_channels(array, layer).items():
+            film = getattr(array.films, name)
+            shape = ((2 if film.shift else 1) * channels, array.condition_size // film.groups)
+            parts += _under(f"{name}_film", _weight_and_bias("film", shape))
+        yield from _under(f"layer_{index}", parts)
+    taps = () if array.head_kernel_size == 1 else (array.head_kernel_size,)
+    head = (array.head_size, wavenet_plan.head_inputs(array), *taps)
+    yield from _weight_and_bias("head_rechannel", head, bias=array.head_bias)
+
+
+def _weight_and_bias(name: str, shape: tuple[int, ...], bias: bool = True) -> Iterator[Named]:
+    yield (name, "weight"), shape
+    if bias:
+        yield (name, "bias"), shape[:1]
+
+
+def _under(name: str, parts: Iterable[Named]) -> Iterator[Named]:
+    return (((name, *path), shape) for path, shape in parts)

@@ -1,18 +1,19 @@
 """What a model file is once it is read, what a format has to offer, and the error of a refused file."""
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
+from jaxalias.config import ModelConfig
 from jaxalias.models import Params
 
 MAX_BYTES = 64 * 2**20  # of a file; the largest real one has 0.7 MB, and Python takes ten times the size to hold it
-Config = LSTMConfig | GRUConfig | WaveNetConfig
+Config = ModelConfig
 Arrays = dict[tuple[str, ...], np.ndarray]
 """Parameters by their path in the tree, as `flax.traverse_util.flatten_dict` names them."""
 
@@ -29,16 +30,45 @@ def fault(key: str, rule: str, value: Any) -> ModelFileError:
     return ModelFileError(f"{key}: {rule}, got {_REPR.repr(value)}")
 
 
+@contextmanager
+def inside(key: str) -> Iterator[None]:
+    """Errors about a part of a file get the key under which it stands."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{key}.{error}" if key else str(error)) from None
+
+
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 class Network(NamedTuple):
-    """The model in a file: what it is, its numbers (float64, in the tree that `init` makes), its rate in Hz."""
+    """A model in a file: what it is, its numbers (float64, in the tree that `init` makes), its rate in Hz.
+
+    The name says which of several it is, and is empty where it is the only one.
+    """
 
     config: Config
     params: Params
     sample_rate: int
+    name: str = ""
+
+
+class Part(NamedTuple):
+    """A document with one network, inside of another or all of it: its name, the key where it stands, itself."""
+
+    name: str
+    key: str
+    document: Any
+
+
+def _whole(document: Any) -> tuple[Part, ...]:
+    return (Part("", "", document),)
+
+
+def _only(document: Any, parts: Sequence[Any], note: dict | None) -> Any:
+    return parts[0]
 
 
 class Format(NamedTuple):
@@ -49,6 +79,11 @@ class Format(NamedTuple):
     write(document, config, params): a copy with the parameters put in place, all else untouched.
     finish(document, teacher, params, note): what a fine-tuned file has to say: the parameters with what
         follows from them, and a copy of the document with the note. The weights are left to `write`.
+
+    A format whose files may hold several networks also has
+
+    split(document): the parts with one network each, in the file's order, for the three functions above.
+    join(document, parts, note): a copy with other parts, and what a note, if there is one, changes around them.
     """
 
     name: str
@@ -56,25 +91,40 @@ class Format(NamedTuple):
     read: Callable[[Any], Network]
     write: Callable[[Any, Config, Params], Any]
     finish: Callable[[Any, Network, Params, dict], tuple[Params, Any]]
+    split: Callable[[Any], tuple[Part, ...]] = _whole
+    join: Callable[[Any, Sequence[Any], dict | None], Any] = _only
 
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A model together with everything else that its file holds.
+    """The models of a file together with everything else that it holds.
 
     Attributes:
         path: where it was read.
         format: "nam", "guitarml", "rtneural" or "torch".
-        config, params: the model; params are float64 numpy arrays in the tree of `models.build(config).init`.
-        sample_rate: in Hz; the format's usual rate where the file has none.
-        document: the whole file as read; `save` puts `params` in the place of its weights and keeps the rest.
+        networks: the models in the file's order; all formats but NAM's container hold one. Their params are
+            float64 numpy arrays in the tree of `models.build(config).init`, their sample_rate is the format's
+            usual one where the file has none.
+        document: the whole file as read; `save` puts the params in the place of its weights and keeps the rest.
         encode: document to bytes, in the layout (indentation, line ends ...) that the file had.
     """
 
     path: Path
     format: str
-    config: Config
-    params: Params
-    sample_rate: int
+    networks: tuple[Network, ...]
     document: Any
     encode: Callable[[Any], bytes]
+
+    @property
+    def network(self) -> Network:
+        """What a player plays that is not told a size: the last, which is the largest."""
+        return self.networks[-1]
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz, of all its networks."""
+        return self.network.sample_rate
+
+    def label(self, network: Network) -> str:
+        """How a network of this file is called in tables: the path, and which one it is where there are several."""
+        return f"{self.path} [{network.name}]" if network.name else str(self.path)

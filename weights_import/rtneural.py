@@ -22,7 +22,7 @@ from flax.traverse_util import flatten_dict
 from pydantic import Field, PositiveInt
 
 from jaxalias import models
-from jaxalias.config import GRUConfig, LSTMConfig, Record, WaveNetConfig
+from jaxalias.config import GRUConfig, LSTMConfig, Record
 from jaxalias.models import Params
 from weights_import import checks, layout, metadata
 from weights_import.model_file import Config, Format, Network, fault
@@ -115,7 +115,7 @@ def create(network: Network, about: dict) -> dict:
         ModelFileError: AIDA-X would not play it.
     """
     config = network.config
-    assert not isinstance(config, WaveNetConfig)
+    assert isinstance(config, LSTMConfig | GRUConfig)
     if config.num_layers != 1:
         raise fault("num_layers", "must be 1, AIDA-X plays one layer", config.num_layers)
     if config.hidden_size not in _PLAYED_SIZES:

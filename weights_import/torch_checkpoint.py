@@ -174,6 +174,7 @@ def _slots(config: Config, tensors: dict[str, Any]) -> dict[str, tuple[tuple[str
     if isinstance(config, WaveNetConfig):
         newer = any(key.startswith("_net._net._layer_arrays.") for key in tensors)
         return {_wavenet_name(path, newer): (path, shape) for path, shape in layout.arrays(config)}
+    assert isinstance(config, LSTMConfig | GRUConfig)
     if isinstance(config, GRUConfig) or not config.stored_initial_state:
         return {key: (path, shape) for key, path, shape in guitarml.tensors(config)}
     return {_nam_lstm_name(path[0]): (path, shape) for path, shape in layout.arrays(config)}

@@ -6,13 +6,14 @@ Nothing outside this package asks which kind of network it holds.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
+from jaxalias.config import ConvNetConfig, GRUConfig, LinearConfig, LSTMConfig, ModelConfig
 from jaxalias.dsp import require_precision
-from jaxalias.models import gru, lstm, recurrent, wavenet
+from jaxalias.models import convnet, feedforward, gru, lstm, recurrent, wavenet, wavenet_plan
 
 Params = Any  # a nested dict of arrays
 State = Any  # a pytree of arrays whose first axis is the batch
@@ -38,12 +39,21 @@ class Model(NamedTuple):
     knobs: int = 0
 
 
-def build(config: LSTMConfig | GRUConfig | WaveNetConfig) -> Model:
+def build(config: ModelConfig) -> Model:
     """The model that a config describes."""
-    if not isinstance(config, WaveNetConfig):
+    if isinstance(config, LSTMConfig | GRUConfig):
         return _recurrent(config, lstm if isinstance(config, LSTMConfig) else gru)
-    net = wavenet.WaveNet(config)
-    past = wavenet.receptive_field(config) - 1
+    if isinstance(config, LinearConfig):
+        return _feed_forward(convnet.Linear(config), config.receptive_field, convnet.play)
+    if isinstance(config, ConvNetConfig):
+        return _feed_forward(convnet.ConvNet(config), convnet.receptive_field(config), feedforward.apply)
+    if config.out_channels != 1:
+        raise ValueError(f"out_channels of a model must be 1, got {config.out_channels}")
+    return _feed_forward(wavenet.WaveNet(config), wavenet_plan.receptive_field(config), feedforward.apply)
+
+
+def _feed_forward(net: nn.Module, receptive_field: int, apply: Callable) -> Model:
+    past = receptive_field - 1
 
     def initial_state(params: Params, batch: int, knobs: Any = None) -> State:
         _positions(knobs, 0, batch)
@@ -52,7 +62,7 @@ def build(config: LSTMConfig | GRUConfig | WaveNetConfig) -> Model:
     return Model(
         init=lambda key: net.init(key, jnp.zeros((1, past + 1), jnp.float32))["params"],
         initial_state=initial_state,
-        apply=lambda params, x, state: wavenet.apply(net, params, x, state),
+        apply=lambda params, x, state: apply(net, params, x, state),
         receptive_field=past + 1,
     )
 

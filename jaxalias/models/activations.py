@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxalias.wavenet_config import ActivationConfig, AnyActivation
+
 _SLOPE = 0.01  # what the players take where a file names no slope
 
 
@@ -16,12 +18,14 @@ def _fast_tanh(x: jax.Array) -> jax.Array:
     return top / (2.44506634652299 + (2.44506634652299 + square) * jnp.abs(x + 0.814642734961073 * x * size))
 
 
-def _leaky_hard_tanh(x: jax.Array) -> jax.Array:
-    return jnp.where(x < -1, _SLOPE * (x + 1) - 1, jnp.where(x > 1, _SLOPE * (x - 1) + 1, x))
+def _leaky_hard_tanh(
+    x: jax.Array, low: float = -1.0, high: float = 1.0, below: float = _SLOPE, above: float = _SLOPE
+) -> jax.Array:
+    return jnp.where(x < low, below * (x - low) + low, jnp.where(x > high, above * (x - high) + high, x))
 
 
-def _leaky_relu(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, _SLOPE * x)
+def _leaky_relu(x: jax.Array, slope: float | jax.Array = _SLOPE) -> jax.Array:
+    return jnp.where(x > 0, x, slope * x)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -38,3 +42,18 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "LeakyHardTanh": _leaky_hard_tanh,
     "Softsign": lambda x: x / (1 + jnp.abs(x)),
 }
+
+
+def of(activation: AnyActivation) -> Callable[[jax.Array], jax.Array]:
+    """The function of (c, t) that a config names, with its parameters where it has any."""
+    if not isinstance(activation, ActivationConfig):
+        return ACTIVATIONS[activation]
+    if activation.type in ("LeakyReLU", "PReLU"):
+        slopes = activation.negative_slopes
+        if len(slopes) == 1:
+            return lambda x: _leaky_relu(x, slopes[0])
+        return lambda x: _leaky_relu(x, jnp.asarray(slopes, x.dtype)[:, None])
+    if activation.type in ("LeakyHardtanh", "LeakyHardTanh"):
+        limits = activation.min_val, activation.max_val, activation.min_slope, activation.max_slope
+        return lambda x: _leaky_hard_tanh(x, *limits)
+    return ACTIVATIONS[activation.type]

@@ -1,79 +1,46 @@
-"""NAM's WaveNet: a dilated causal convolutional network, state = the past of the input.
+"""NAM's WaveNet: a dilated causal convolutional network, in the legacy and the current schema of its files.
 
-Signals inside are (c, t), one tone at a time and, where it is long, a block of time at a time, each layer keeping
-the end of what it heard: the activations of a block stay in the cache, and the backward pass recomputes them
-rather than storing them. On a CPU that is the fastest order tried and the smallest (`experiments/BENCHMARKS.md`);
-on an accelerator the whole batch is one block.
+Where NeuralAmpModelerCore and the neural-amp-modeler package disagree, this is the core: it is what plays.
 """
 
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxalias.config import LayerArrayConfig, WaveNetConfig
-from jaxalias.models.activations import ACTIVATIONS
-
-Memory = tuple[tuple[Array, ...], ...]
-"""Of each layer of each array the end of its input, (c, kept)."""
-
-_BLOCK = 2048  # samples, of which a few layers' activations fit into a core's cache
-_LONG = 4 * _BLOCK  # a shorter signal is one block
-
-
-def receptive_field(config: WaveNetConfig) -> int:
-    """1 + the sum of (kernel - 1) * dilation over all layers, in samples."""
-    return 1 + sum((array.kernel_size - 1) * sum(array.dilations) for array in config.layer_arrays)
-
-
-def apply(
-    net: "WaveNet", params: dict, x: Float[Array, "b t"], past: Float[Array, "b r"]
-) -> tuple[Float[Array, "b t"], Float[Array, "b r"]]:
-    """Run a block with the receptive field's worth of input that came before it.
-
-    Keeping input, not activations, as the state makes a block exact under whatever parameters it is run
-    with: in training no gradient is cut at the edge of a frame.
-    """
-    heard = jnp.concatenate([past, x], axis=1)
-    samples, on_cpu = x.shape[1], jax.default_backend() == "cpu"
-    later = (samples - 1) // _BLOCK if on_cpu and samples >= _LONG else 0  # blocks after the first
-
-    @jax.checkpoint
-    def block(memory: Memory | None, heard: Float[Array, "heard"]) -> tuple[Memory, Float[Array, "t"]]:
-        played: Any = net.apply({"params": params}, heard[None], memory)
-        return played
-
-    def one_tone(tone: Float[Array, "heard"]) -> Float[Array, "t"]:
-        first = tone.shape[0] - later * _BLOCK
-        memory, y = block(None, tone[:first])
-        if not later:
-            return y
-        _, ys = jax.lax.scan(block, memory, tone[first:].reshape(later, _BLOCK))
-        return jnp.concatenate([y, ys.ravel()])
-
-    y = jax.lax.map(one_tone, heard) if on_cpu else jax.vmap(one_tone)(heard)
-    return y, heard[:, heard.shape[1] - past.shape[1] :]
+from jaxalias.models import activations, wavenet_plan
+from jaxalias.models.convolution import DilatedConv, Pointwise, newest, remembered
+from jaxalias.models.feedforward import Memory
+from jaxalias.models.film import FiLM
+from jaxalias.wavenet_config import LayerArrayConfig, PostHeadConfig, WaveNetConfig
 
 
 class WaveNet(nn.Module):
     """memory, y = WaveNet(config).apply({"params": params}, x, memory), all t samples of x in y.
 
-    Without memory the first r - 1 samples of x, the receptive field but one, are the past: y is (t - r + 1,).
+    Without memory the first r - 1 samples of x, the receptive field but one, are the past: y is (c, t - r + 1).
     """
 
     config: WaveNetConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "1 t"], memory: "Memory | None" = None) -> "tuple[Memory, Float[Array, 's']]":
-        signal, head = x, jnp.zeros((self.config.layer_arrays[0].channels, x.shape[1]), x.dtype)
-        kept = []
-        for index, array in enumerate(self.config.layer_arrays):
-            before = None if memory is None else memory[index]
-            signal, head, after = LayerArray(array, name=f"array_{index}")(signal, x, head, before)
+    def __call__(self, x: Float[Array, "1 t"], memory: Memory | None = None) -> tuple[Memory, Float[Array, "c s"]]:
+        before = iter(memory if memory is not None else (None,) * (len(self.config.layer_arrays) + 2))
+        condition, kept = x, []
+        if self.config.condition_dsp:
+            after, condition = WaveNet(self.config.condition_dsp, name="condition_dsp")(x, next(before))
             kept.append(after)
-        return tuple(kept), self.config.head_scale * head[0]
+        signal, head = newest(x, condition), None
+        for index, array in enumerate(self.config.layer_arrays):
+            signal, head, after = LayerArray(array, name=f"array_{index}")(signal, condition, head, next(before))
+            kept.append(after)
+        assert head is not None  # there is at least one array
+        y = self.config.head_scale * head
+        if self.config.head:
+            after, y = PostHead(self.config.head, name="head")(y, next(before))
+            kept.append(after)
+        return tuple(kept), y
 
 
 class LayerArray(nn.Module):
@@ -83,77 +50,82 @@ class LayerArray(nn.Module):
 
     @nn.compact
     def __call__(
-        self, signal: Array, condition: Array, head: Array, memory: tuple[Array, ...] | None
-    ) -> tuple[Array, Array, tuple[Array, ...]]:
+        self, signal: Array, condition: Array, head: Array | None, memory: Memory | None
+    ) -> tuple[Array, Array, Memory]:
+        layers = wavenet_plan.layers(self.config)
         signal = Pointwise(self.config.channels, bias=False, name="rechannel")(signal)
-        outputs, kept = [], []
-        for index, dilation in enumerate(self.config.dilations):
-            heard = signal if memory is None else jnp.concatenate([memory[index], signal], axis=1)
-            kept.append(heard[:, heard.shape[1] - (self.config.kernel_size - 1) * dilation :])
-            signal, output = Layer(self.config, dilation, name=f"layer_{index}")(heard, condition)
+        outputs, kept = [] if head is None else [head], []
+        before = memory if memory is not None else (None,) * (len(layers) + 1)
+        for index, layer in enumerate(layers):
+            signal, output, after = Layer(self.config, layer, name=f"layer_{index}")(signal, condition, before[index])
             outputs.append(output)
-        total = sum((_newest(output, signal) for output in outputs), start=_newest(head, signal))
-        head = Pointwise(self.config.head_size, bias=self.config.head_bias, name="head_rechannel")(total)
-        return signal, head, tuple(kept)
+            kept.append(after)
+        total: Any = sum(newest(output, signal) for output in outputs)
+        size, bias, kernel = self.config.head_size, self.config.head_bias, self.config.head_kernel_size
+        if kernel == 1:
+            return signal, Pointwise(size, bias=bias, name="head_rechannel")(total), tuple(kept)
+        total, after = remembered(before[-1], total, (kernel - 1) * self.config.head_dilation)
+        head = DilatedConv(size, kernel, self.config.head_dilation, bias=bias, name="head_rechannel")(total)
+        return newest(signal, head), head, (*kept, after)
 
 
 class Layer(nn.Module):
-    """z = conv(x) + mixin(condition); h = act(z), or act(z_1) sigmoid(z_2) if gated; out: x + 1x1(h), h."""
+    """z = conv(x) + mixin(condition); h = act(z) or a gate of its halves; out: x + 1x1(h), 1x1(h) for the head.
 
-    config: LayerArrayConfig
-    dilation: int
+    Each of the signals on the way may be modulated by the condition.
+    """
 
-    @nn.compact
-    def __call__(self, signal: Array, condition: Array) -> tuple[Array, Array]:
-        channels, activate = self.config.channels, ACTIVATIONS[self.config.activation]
-        rows = 2 * channels if self.config.gated else channels
-        z = DilatedConv(rows, self.config.kernel_size, self.dilation, name="conv")(signal)
-        z = z + Pointwise(rows, bias=False, name="input_mixin")(_newest(condition, z))
-        h = activate(z[:channels]) * jax.nn.sigmoid(z[channels:]) if self.config.gated else activate(z)
-        return _newest(signal, h) + Pointwise(channels, bias=True, name="layer1x1")(h), h
-
-
-class DilatedConv(nn.Module):
-    """Causal convolution as a sum of shifted matrix products, the newest sample under the last tap."""
-
-    rows: int
-    kernel_size: int
-    dilation: int
+    array: LayerArrayConfig
+    layer: wavenet_plan.Layer
 
     @nn.compact
-    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows s"]:
-        initialise = _uniform(x.shape[0] * self.kernel_size)
-        weight = self.param("weight", initialise, (self.rows, x.shape[0], self.kernel_size))
-        bias = self.param("bias", initialise, (self.rows,))
-        length = x.shape[1] - (self.kernel_size - 1) * self.dilation
-        shifted = (x[:, tap * self.dilation : tap * self.dilation + length] for tap in range(self.kernel_size))
-        return sum(_mix(weight[:, :, tap], part) for tap, part in enumerate(shifted)) + bias[:, None]
+    def __call__(self, signal: Array, condition: Array, memory: Array | None) -> tuple[Array, Array, Array]:
+        array, layer = self.array, self.layer
+
+        def film(place: str, x: Array) -> Array:
+            config = getattr(array.films, place)
+            return x if config is None else FiLM(config, name=f"{place}_film")(x, condition)
+
+        heard, kept = remembered(memory, film("conv_pre", signal), layer.reach)
+        conv = DilatedConv(layer.rows, layer.kernel_size, layer.dilation, groups=array.groups_input, name="conv")
+        z = film("conv_post", conv(heard))
+        mixin = Pointwise(layer.rows, bias=False, groups=array.groups_input_mixin, name="input_mixin")
+        z = z + film("input_mixin_post", mixin(film("input_mixin_pre", newest(condition, z))))
+        h = film("activation_post", _bend(layer, film("activation_pre", z)))
+
+        output = h
+        if array.head1x1:
+            mix = Pointwise(array.head1x1.out_channels, bias=True, groups=array.head1x1.groups, name="head1x1")
+            output = film("head1x1_post", mix(h))
+        signal = newest(signal, h)
+        if array.layer1x1_groups:
+            mixed = Pointwise(array.channels, bias=True, groups=array.layer1x1_groups, name="layer1x1")(h)
+            modulated = film("layer1x1_post", mixed)  # its weights are in the file even where it is not played
+            signal = signal + (modulated if layer.mode == "blended" else mixed)
+        return signal, output, kept
 
 
-class Pointwise(nn.Module):
-    """A 1x1 convolution: a matrix over the channels."""
+class PostHead(nn.Module):
+    """Convolutions after the scaled output, an activation before each."""
 
-    rows: int
-    bias: bool
+    config: PostHeadConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows t"]:
-        initialise = _uniform(x.shape[0])
-        y = _mix(self.param("weight", initialise, (self.rows, x.shape[0])), x)
-        return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
+    def __call__(self, x: Array, memory: Memory | None) -> tuple[Memory, Array]:
+        sizes, kept = self.config.kernel_sizes, []
+        activate = activations.of(self.config.activation)
+        for index, size in enumerate(sizes):
+            x, after = remembered(None if memory is None else memory[index], activate(x), size - 1)
+            rows = self.config.channels if index + 1 < len(sizes) else self.config.out_channels
+            x = DilatedConv(rows, size, 1, name=f"conv_{index}")(x)
+            kept.append(after)
+        return tuple(kept), x
 
 
-def _newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Array, "c s"]:
-    return longer[:, longer.shape[1] - like.shape[1] :]
-
-
-def _mix(weight: Float[Array, "rows c"], x: Float[Array, "c t"]) -> Float[Array, "rows t"]:
-    if weight.shape[1] == 1:
-        return weight * x
-    return jnp.dot(weight, x, precision=jax.lax.Precision.HIGHEST)
-
-
-def _uniform(fan_in: int) -> Any:
-    """PyTorch's initialisation: uniform within 1 / sqrt(fan in)."""
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+def _bend(layer: wavenet_plan.Layer, z: Array) -> Array:
+    activate = activations.of(layer.activation)
+    if layer.mode == "none":
+        return activate(z)
+    first, second = jnp.split(z, 2)
+    gate, bent = activations.of(layer.secondary)(second), activate(first)
+    return gate * bent if layer.mode == "gated" else gate * bent + (1 - gate) * first

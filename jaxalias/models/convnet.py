@@ -1,0 +1,69 @@
+"""NAM's ConvNet and Linear: a chain of convolutions of two taps, and an impulse response."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.scipy.signal import fftconvolve
+from jaxtyping import Array, Float
+
+from jaxalias.models import activations
+from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, uniform
+from jaxalias.models.feedforward import Memory
+from jaxalias.wavenet_config import ConvNetConfig, LinearConfig
+
+
+def receptive_field(config: ConvNetConfig) -> int:
+    """1 + the sum of dilations, in samples: every block has two taps."""
+    return 1 + sum(config.dilations)
+
+
+def play(
+    net: "Linear", params: dict, x: Float[Array, "b t"], past: Float[Array, "b r"]
+) -> tuple[Float[Array, "b t"], Float[Array, "b r"]]:
+    """Run a block of a Linear with the input that came before it: all signals at once, through an FFT."""
+    heard = jnp.concatenate([past, x], axis=1)
+    y: Array = net.apply({"params": params}, heard)  # type: ignore[assignment]
+    return y, heard[:, x.shape[1] :]
+
+
+class ConvNet(nn.Module):
+    """memory, y = ConvNet(config).apply({"params": params}, x, memory), as a `WaveNet`'s."""
+
+    config: ConvNetConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "1 t"], memory: Memory | None = None) -> tuple[Memory, Float[Array, "1 s"]]:
+        activate, kept = activations.of(self.config.activation), []
+        for index, dilation in enumerate(self.config.dilations):
+            x, after = remembered(None if memory is None else memory[index], x, dilation)
+            kept.append(after)
+            normalised = self.config.batchnorm
+            x = DilatedConv(self.config.channels, 2, dilation, bias=not normalised, name=f"conv_{index}")(x)
+            x = activate(BatchNorm(name=f"batchnorm_{index}")(x) if normalised else x)
+        return tuple(kept), Pointwise(1, bias=True, name="head")(x)
+
+
+class BatchNorm(nn.Module):
+    """The affine map that normalisation is after training; its statistics stay what they were."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "c t"]:
+        shape, zeros, ones = (x.shape[0],), nn.initializers.zeros, nn.initializers.ones
+        mean, variance = self.param("running_mean", zeros, shape), self.param("running_var", ones, shape)
+        weight, bias = self.param("weight", ones, shape), self.param("bias", zeros, shape)
+        eps = self.param("eps", nn.initializers.constant(1e-5), (1,))
+        mean, variance, eps = jax.lax.stop_gradient((mean, variance, eps))
+        return (weight / (variance + eps) ** 0.5)[:, None] * (x - mean[:, None]) + bias[:, None]
+
+
+class Linear(nn.Module):
+    """An impulse response, its first number for the newest sample, as NeuralAmpModelerCore reads it."""
+
+    config: LinearConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t"]) -> Float[Array, "b s"]:
+        initialise = uniform(self.config.receptive_field)
+        response = self.param("weight", initialise, (self.config.receptive_field,))
+        y = fftconvolve(x, response[None], mode="valid", axes=(1,))
+        return y + self.param("bias", initialise, (1,)) if self.config.bias else y

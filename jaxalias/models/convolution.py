@@ -1,0 +1,73 @@
+"""Causal convolutions of (c, t), with what they remember from one block of time to the next."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class DilatedConv(nn.Module):
+    """Causal convolution as a sum of shifted matrix products, the newest sample under the last tap."""
+
+    rows: int
+    kernel_size: int
+    dilation: int
+    bias: bool = True
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows s"]:
+        inputs = x.shape[0] // self.groups
+        initialise = uniform(inputs * self.kernel_size)
+        weight = self.param("weight", initialise, (self.rows, inputs, self.kernel_size))
+        length = x.shape[1] - (self.kernel_size - 1) * self.dilation
+        shifted = (x[:, tap * self.dilation : tap * self.dilation + length] for tap in range(self.kernel_size))
+        y: Any = sum(_mix(weight[:, :, tap], part, self.groups) for tap, part in enumerate(shifted))
+        return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution: a matrix over the channels."""
+
+    rows: int
+    bias: bool
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "rows t"]:
+        inputs = x.shape[0] // self.groups
+        initialise = uniform(inputs)
+        y = _mix(self.param("weight", initialise, (self.rows, inputs)), x, self.groups)
+        return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
+
+
+def remembered(
+    memory: Float[Array, "c kept"] | None, signal: Float[Array, "c t"], reach: int
+) -> tuple[Float[Array, "c s"], Float[Array, "c reach"]]:
+    """The signal behind what came before it, and the end of both, `reach` samples, for the next block."""
+    heard = signal if memory is None else jnp.concatenate([memory, signal], axis=1)
+    return heard, heard[:, heard.shape[1] - reach :]
+
+
+def newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Array, "c s"]:
+    """The end of a signal, as long as another is: all convolutions drop their first samples."""
+    return longer[:, longer.shape[1] - like.shape[1] :]
+
+
+def uniform(fan_in: int) -> Any:
+    """PyTorch's initialisation: uniform within 1 / sqrt(fan in)."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _mix(weight: Float[Array, "rows c"], x: Float[Array, "d t"], groups: int) -> Float[Array, "rows t"]:
+    """Each group of rows hears its own group of channels; a matrix product where there is one group."""
+    if groups > 1:
+        weights, parts = weight.reshape(groups, -1, weight.shape[1]), x.reshape(groups, -1, x.shape[1])
+        y = jnp.einsum("grc,gct->grt", weights, parts, precision=jax.lax.Precision.HIGHEST)
+        return y.reshape(weight.shape[0], x.shape[1])
+    if weight.shape[1] == 1:
+        return weight * x
+    return jnp.dot(weight, x, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,18 @@
+"""What all configuration records share."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Record(BaseModel):
+    """Frozen, hashable, and closed: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a refused record in one line: key, rule, value."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    rule = fault["msg"].removeprefix("Value error, ")
+    value = "" if fault["type"] in ("value_error", "missing") else f", got {fault['input']!r:.80}"
+    return f"{key}: {rule}{value}" if key else rule
