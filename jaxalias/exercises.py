@@ -43,8 +43,6 @@ class Frames(NamedTuple):
 
 AXES = Frames._make((1, 1, 2, 2))
 """Where the tones are, for `parallel`, which puts the students before them."""
-    knobs=1, lead_in=1, inputs=2, targets=2
-)  # where the tones are, for `parallel`, which puts the students before them
 
 
 class Student(NamedTuple):
@@ -79,9 +77,7 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
     frame = round(config.frame_s * sample_rate)
     if config.table_tones and model.knobs:
-        raise ValueError(
-            "table_tones: not for a model with knobs, a table would hold few of their positions"
-        )
+        raise ValueError("table_tones: not for a model with knobs, a table would hold few of their positions")
     if not 2048 <= frame <= analysed:
         raise ValueError(
             f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
