@@ -1,7 +1,6 @@
 """Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
 import hashlib
-import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -164,7 +163,8 @@ def resolve_config(args: Any, network: Network) -> FineTuneConfig:
 def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
     """Export, measure and report; the record of INTERFACE.md.
 
-    Students are measured against their own teachers, models with knobs at several positions (`positions`).
+    Students are measured against their own teachers, models with knobs at several positions (`positions`). Pictures
+    and page show the largest network, its knobs in the middle.
     """
     parts = [result.progress for result in results if result.progress is not None]
     student = export(job, parts)
@@ -192,8 +192,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
     largest = {key: value for key, value in networks[-1].items() if key != "label"}
     record |= {**largest, "output": str(job.output), "networks": networks}
     path = job.run_dir / "result.json"
-    candidates = list(itertools.chain(*groups))
-    written = [job.output, *report.write(job.run_dir, record, candidates, performances), path]
+    written = [job.output, *report.write(job.run_dir, record, groups[0], performances), path]
     command_line.write_json(path, record)
     measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
     return record

@@ -21,8 +21,12 @@ LISTEN_S = 15.0  # of each clip on the page: all renders of all clips travel in 
 def write(
     folder: Path, record: dict[str, Any], candidates: Sequence[Candidate], performances: Sequence[Performance] = ()
 ) -> list[Path]:
-    """Write everything into a folder that exists; returns the paths (OSError: it takes no files)."""
-    sample_rate, labels = record["sample_rate"], pictures.labels(record)
+    """Write everything into a folder that exists; returns the paths (OSError: it takes no files).
+
+    The tables hold all models of the record, pictures and page the first, as many as there are candidates.
+    """
+    shown = record | {"models": record["models"][: len(candidates)]}
+    sample_rate, labels = record["sample_rate"], pictures.labels(shown)
     players = dict(zip(labels, candidates, strict=True))
     markdown, table, html = (folder / name for name in ("table.md", "table.csv", "index.html"))
     sections = (f"{caption}\n\n{reporting.markdown_table(rows)}" for caption, rows in reporting.tables(record).items())
@@ -34,7 +38,7 @@ def write(
     settled = {label: _play(player, tone)[round(SETTLING_S * sample_rate) :] for label, player in players.items()}
     pictures.spectrum_picture(settled, TONE_HZ, sample_rate, spectrum)
     pictures.harmonic_picture(settled, TONE_HZ, sample_rate, harmonic)
-    pictures.nmr_picture(record, nmr)
+    pictures.nmr_picture(shown, nmr)
     sweep = _sweep(sample_rate)
     swept = {label: _play(player, sweep) for label, player in players.items()}
     pictures.spectrogram_picture(swept, sample_rate, sweeps)
@@ -52,7 +56,7 @@ def _play(candidate: Candidate, x: np.ndarray) -> np.ndarray:
 
 
 def _excerpt(performance: Performance, labels: Sequence[str], sample_rate: int) -> page.Clip:
-    renders = dict(zip(labels, performance.renders, strict=True))
+    renders = dict(zip(labels, performance.renders, strict=False))
     if performance.clip.recording is not None:
         renders["recording"] = performance.reference
     renders["input"] = performance.clip.x

@@ -47,14 +47,20 @@ class Style(NamedTuple):
 def labels(record: dict[str, Any]) -> list[str]:
     """A short and unique name for each entry of a record: its role, the file where roles repeat, and the factor."""
     files = list(dict.fromkeys((model["role"], model["path"]) for model in record["models"]))
-    roles, stems = [role for role, _ in files], [(role, Path(path).stem) for role, path in files]
+    roles, stems = [role for role, _ in files], [(role, _stem(path)) for role, path in files]
     names = {}
     for role, path in files:
-        stem = Path(path).stem
+        stem = _stem(path)
         again = stems.count((role, stem)) > 1  # files of one name in several folders
         detail = f" {Path(path).parent.name}/{stem}" if again else f" {stem}"
         names[role, path] = role + detail if roles.count(role) > 1 else role
     return [f"{names[model['role'], model['path']]}{_times(model['oversample'])}" for model in record["models"]]
+
+
+def _stem(path: str) -> str:
+    """The file's name without its ending, and which of its models it is: "amp [max_value 0.5]"."""
+    file, which, name = path.partition(" [")
+    return f"{Path(file).stem}{which}{name}"
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
