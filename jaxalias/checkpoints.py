@@ -6,14 +6,27 @@ the last whole one. The two newest are kept.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from jaxalias.training import Progress
-
 _ARRAYS, _PROGRESS = "arrays", "progress"
+
+
+class Progress(Protocol):
+    """How far a run is: a NamedTuple of these and of whatever else JSON holds (a best loss, a history)."""
+
+    updates_done: int
+    state: Any  # arrays: all that one update changes
+    best: Any  # arrays: the best parameters so far
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+    def _replace(self, **changed: Any) -> Any: ...
+
+
+AnyProgress = TypeVar("AnyProgress", bound=Progress)
 
 
 class CheckpointMismatchError(ValueError):
@@ -42,13 +55,13 @@ class Checkpoints:
     def save(self, progress: Progress) -> None:
         """Write a checkpoint; returns when it is on disk."""
         arrays = {"state": progress.state, "best": progress.best}
-        rest = {"best_loss": progress.best_loss, "history": progress.history}
+        rest = {name: value for name, value in progress._asdict().items() if name not in ("updates_done", *arrays)}
         self._manager.save(
             progress.updates_done,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
         )
 
-    def restore(self, like: Progress) -> Progress | None:
+    def restore(self, like: AnyProgress) -> AnyProgress | None:
         """The newest checkpoint, or None where there is none. `like` gives shapes and types."""
         step = self._manager.latest_step()
         if step is None:
@@ -58,8 +71,8 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardRestore(shapes), _PROGRESS: ocp.args.JsonRestore()}),
         )
-        arrays, rest = saved[_ARRAYS], saved[_PROGRESS]
-        return Progress(step, arrays["state"], arrays["best"], rest["best_loss"], rest["history"])
+        restored: AnyProgress = like._replace(updates_done=step, **saved[_ARRAYS], **saved[_PROGRESS])
+        return restored
 
     def close(self) -> None:
         """Wait for Orbax to finish."""
