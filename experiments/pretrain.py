@@ -54,19 +54,15 @@ def parse_arguments() -> Any:
     add("--held-out-target", type=Path, nargs="+", default=[], metavar="WAV", help="and what came out")
     add("--delay", type=int, metavar="SAMPLES", help="of the targets, at the model's rate (default: found)")
     add("--signal", type=Path, metavar="WAV",
-        help="only write the signal to record your device with: play it through, and give both as --input, --target")  # fmt: skip
+        help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
     add("--seconds", type=float, default=training_signal.SECONDS, metavar="S", help="of signal, for --device, --signal")
     add("--sample-rate", type=command_line.positive_int, metavar="HZ", help="of --signal (default: the model's)")
-    add(
-        "--model", choices=list(ARCHITECTURES), default="lstm-40", help="size and format, see jaxalias/architectures.py"
-    )
+    add("--model", choices=list(ARCHITECTURES), default="lstm-40", help="size and format (jaxalias/architectures.py)")
     add("--output", type=Path, metavar="FILE", help="the model (default: into the run folder)")
     add("--run-dir", type=Path, metavar="DIR",
-        help="checkpoints; the same folder again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip
+        help="checkpoints; the same again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip
     add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the model's)")
-    add(
-        "--batch-size", type=command_line.positive_int, metavar="N", help="segments in an update (default: the model's)"
-    )
+    add("--batch-size", type=command_line.positive_int, metavar="N", help="segments an update (default: the model's)")
     add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of weights, segments and signal")
     args = parser.parse_args()
     if args.signal is None and bool(args.device) == bool(args.input):

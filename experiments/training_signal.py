@@ -1,4 +1,4 @@
-"""A signal to send through a device before a model is trained on it: what a model may meet, in three and a half minutes.
+"""A signal to record a device with before a model is trained on it: what it may meet, in three and a half minutes.
 
 Chirps (every frequency at every level), noise bursts (everything at once, and how the device recovers), and phrases
 on plucked strings (what is played): guitar lines and chords, and bass. In turn, in short pieces, so that every
@@ -69,7 +69,7 @@ def _chords(length: int, sample_rate: int, random: np.random.Generator) -> np.nd
 
 
 def _pluck(pitch_hz: float, length: int, sample_rate: int, random: np.random.Generator) -> np.ndarray:
-    """A string as the sum of its decaying partials, slightly stretched (stiffness), plucked somewhere, picked up elsewhere.
+    """A string as the sum of its decaying partials, slightly stretched (stiffness), plucked here, picked up there.
 
     The same string as a delay line (Karplus and Strong 1983), but in tune at any rate and free of aliases.
     """
@@ -92,7 +92,8 @@ def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> np.nda
     """Up or down through the octaves, 20 Hz to 18 kHz, swelling or dying away."""
     time = np.arange(length) / sample_rate
     ends = (20.0, 18_000.0) if random.integers(2) else (18_000.0, 20.0)
-    swell = 10 ** (np.linspace(*random.permutation([-1.5, 0.0]), length))
+    first, last = random.permutation([-1.5, 0.0])
+    swell = 10 ** np.linspace(first, last, length)
     return swell * scipy.signal.chirp(time, ends[0], time[-1], ends[1], method="logarithmic", phi=-90)
 
 

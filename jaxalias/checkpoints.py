@@ -6,7 +6,7 @@ the last whole one. The two newest are kept.
 
 import json
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -14,19 +14,9 @@ import orbax.checkpoint as ocp
 _ARRAYS, _PROGRESS = "arrays", "progress"
 
 
-class Progress(Protocol):
-    """How far a run is: a NamedTuple of these and of whatever else JSON holds (a best loss, a history)."""
-
-    updates_done: int
-    state: Any  # arrays: all that one update changes
-    best: Any  # arrays: the best parameters so far
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-    def _replace(self, **changed: Any) -> Any: ...
-
-
-AnyProgress = TypeVar("AnyProgress", bound=Progress)
+Progress = TypeVar("Progress", bound=tuple)
+"""How far a run is: a NamedTuple of `updates_done`, arrays under `state` (all that one update changes) and `best`
+(the best parameters so far), and whatever else JSON holds."""
 
 
 class CheckpointMismatchError(ValueError):
@@ -52,8 +42,8 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
         )
 
-    def save(self, progress: Progress) -> None:
-        """Write a checkpoint; returns when it is on disk."""
+    def save(self, progress: Any) -> None:
+        """Write a checkpoint of a `Progress`; returns when it is on disk."""
         arrays = {"state": progress.state, "best": progress.best}
         rest = {name: value for name, value in progress._asdict().items() if name not in ("updates_done", *arrays)}
         self._manager.save(
@@ -61,17 +51,18 @@ class Checkpoints:
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
         )
 
-    def restore(self, like: AnyProgress) -> AnyProgress | None:
+    def restore(self, like: Progress) -> Progress | None:
         """The newest checkpoint, or None where there is none. `like` gives shapes and types."""
         step = self._manager.latest_step()
         if step is None:
             return None
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, {"state": like.state, "best": like.best})
+        run: Any = like
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, {"state": run.state, "best": run.best})
         saved = self._manager.restore(
             step,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardRestore(shapes), _PROGRESS: ocp.args.JsonRestore()}),
         )
-        restored: AnyProgress = like._replace(updates_done=step, **saved[_ARRAYS], **saved[_PROGRESS])
+        restored: Progress = run._replace(updates_done=step, **saved[_ARRAYS], **saved[_PROGRESS])
         return restored
 
     def close(self) -> None:

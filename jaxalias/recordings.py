@@ -5,7 +5,7 @@ on the impulse response that fits the pair best (Wiener's): a distortion smears 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -29,11 +29,11 @@ class Pair(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """Pieces of one length of a pair: what comes before (lead_in), then input and target."""
+    """Pieces of one length of a pair, on the host or the device: what comes before, then input and target."""
 
-    lead_in: Float[np.ndarray, "b before"]
-    inputs: Float[np.ndarray, "b t"]
-    targets: Float[np.ndarray, "b t"]
+    lead_in: Any  # (b, before)
+    inputs: Any  # (b, t)
+    targets: Any  # (b, t)
 
 
 class RecordingError(ValueError):

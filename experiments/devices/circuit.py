@@ -5,7 +5,8 @@ Kirchhoff's current law at every node but ground and the supply, which are fixed
     C dv/dt + G v + P e(Q v) = s + b u,    e_k(w) = I_s (exp(w / V_T) - 1)
 
 u is the voltage of the source, w = Q v the junction voltages: of each diode, then base-emitter and base-collector of
-each transistor. Diodes are Shockley's; transistors are Ebers-Moll's in its transport form (Ebers and Moll 1954; SPICE with VAF, IKF ... infinite):
+each transistor. Diodes are Shockley's; transistors are Ebers-Moll's in transport form
+(Ebers and Moll 1954; what SPICE has without its refinements):
 i_C = e_BE - (1 + 1/beta_R) e_BC and i_B = e_BE / beta_F + e_BC / beta_R, with constant junction capacitances.
 """
 
