@@ -21,7 +21,7 @@ from jaxalias.dsp import require_precision
 OVERSAMPLING = 32
 NEWTON_STEPS = 5  # the tests hold what they leave over
 LANES, LEAD_IN_S = 64, 1.0  # of one long signal
-_BLOCK = 4096  # samples at the low rate: bounds the memory
+_BLOCK = 1024  # samples at the low rate: bounds the memory
 _BEYOND = 512  # samples: how far the resampler's filters look ahead
 _PREDICTED_FROM = 32  # samples
 
