@@ -19,6 +19,8 @@ from jaxalias.models import build
 from jaxalias.recordings import Pair
 from weights_import import ModelFile, fresh
 
+DEFAULT = "lstm-40"
+
 
 def main() -> None:
     """The command."""
@@ -57,7 +59,7 @@ def parse_arguments() -> Any:
         help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
     add("--seconds", type=float, default=training_signal.SECONDS, metavar="S", help="of signal, for --device, --signal")
     add("--sample-rate", type=command_line.positive_int, metavar="HZ", help="of --signal (default: the model's)")
-    add("--model", choices=list(ARCHITECTURES), default="lstm-40", help="size and format (jaxalias/architectures.py)")
+    add("--model", choices=list(ARCHITECTURES), default=DEFAULT, help="size and format (jaxalias/architectures.py)")
     add("--output", type=Path, metavar="FILE", help="the model (default: into the run folder)")
     add("--run-dir", type=Path, metavar="DIR",
         help="checkpoints; the same again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip

@@ -76,8 +76,9 @@ def a_weighting_taps(sample_rate: float, taps: int = 101) -> np.ndarray:
     f = np.linspace(0, sample_rate / 2, 4097)
     weight = f**4 / ((f**2 + 20.6**2) * np.sqrt((f**2 + 107.7**2) * (f**2 + 737.9**2)) * (f**2 + 12194.0**2))
     gains = weight * 12194.0**2
-    at_1_khz = np.interp(1000.0, f, gains)
-    return scipy.signal.firwin2(taps, f, gains / at_1_khz, fs=sample_rate)
+    filtered = scipy.signal.firwin2(taps, f, gains, fs=sample_rate)
+    at_1_khz = np.abs(np.exp(-2j * np.pi * 1000 / sample_rate * np.arange(taps)) @ filtered)
+    return filtered / at_1_khz
 
 
 def filter_same(x: Float[Array, "b t"], taps: np.ndarray) -> Float[Array, "b t"]:

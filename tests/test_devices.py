@@ -1,4 +1,4 @@
-"""Virtual devices: against an independent solver, against linear theory, and against their own promise of no aliases."""
+"""Virtual devices: against an independent solver, linear theory, and their own promise of no aliases."""
 
 import dataclasses
 

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "config", "parallel", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises",
-    "nmr", "losses", "metrics", "presets", "training", "recordings", "architectures", "pretraining", "checkpoints", "oversampling", "evaluation", "music",
+    "nmr", "losses", "metrics", "presets", "training", "recordings", "architectures", "pretraining",
+    "checkpoints", "oversampling", "evaluation", "music",
     "audio_files", "pictures", "reporting", "page",
 )  # fmt: skip
 LIBRARY = sorted((ROOT / "jaxalias").rglob("*.py"))
