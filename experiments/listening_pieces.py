@@ -83,7 +83,7 @@ def labels(candidates: Sequence[Candidate]) -> list[str]:
 def reference_of(args: Any, teacher: Candidate, sample_rate: int) -> tuple[str, Reference]:
     """The reference of a clip without a recording, in words and as a function of the input."""
     if args.device:
-        return f"virtual device {args.device}", lambda x: devices.DEVICES[args.device](x, sample_rate)
+        return f"virtual device {args.device}", lambda x: devices.DEVICES[args.device](x[None], sample_rate)[0]
     play = oversampling.oversample(teacher.play, args.oversample)
     return f"teacher at {args.oversample} times its rate", lambda x: np.asarray(play(jnp.asarray(x)[None])[0])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from experiments import command_line, devices
 from experiments.command_line import input_errors
@@ -45,7 +46,7 @@ def measure(
     quiet: bool,
 ) -> tuple[dict[str, Any], list[music.Performance]]:
     """The record of INTERFACE.md, and what the candidates made of the clips; -R against a virtual device if named."""
-    played = None if device is None else lambda x: jnp.stack([devices.DEVICES[device](row, sample_rate) for row in x])
+    played = None if device is None else lambda x: jnp.asarray(devices.DEVICES[device](np.asarray(x), sample_rate))
     steps = len(candidates) * (len(sine_set.levels_db) + len(clips))
     with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
         record = evaluation.evaluate(candidates, sample_rate, sine_set, step, device=played)

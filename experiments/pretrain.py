@@ -1,107 +1,230 @@
-"""Train an LSTM on the built-in virtual device and write it as a GuitarML .json: a model to de-alias."""
+"""Train a model of a device: from what went into it and what came out, or from a built-in virtual device."""
 
-import json
+import hashlib
+import sys
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from experiments import command_line, devices
-from jaxalias import dsp, losses, models
-from jaxalias.config import LSTMConfig
+import weights_import
+from experiments import command_line, devices, measuring, training_signal
+from experiments.command_line import BadInputError, input_errors
+from jaxalias import audio_files, music, pretraining, recordings
+from jaxalias.architectures import ARCHITECTURES, Architecture
+from jaxalias.checkpoints import Checkpoints
+from jaxalias.config import LSTMConfig, PretrainConfig
+from jaxalias.models import build
+from jaxalias.recordings import Pair
+from weights_import import ModelFile, fresh
 
-SAMPLE_RATE = 44_100
-WARM_UP, FRAME = 1_000, 2_048  # samples (section 3.2)
-SIGNAL_S, BATCH = 40.0, 40
-PRE_EMPHASIS = np.array([0.0, 1.0, -0.95])  # y[n] - 0.95 y[n - 1]: edges count, not only the fundamental
+DEFAULT = "lstm-40"
 
 
 def main() -> None:
     """The command."""
+    args = parse_arguments()
+    kind = ARCHITECTURES[args.model]
+    if args.signal:
+        write_signal(args.signal, args.seconds, args.sample_rate or kind.sample_rate, args.seed)
+        return
+    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "seed") if getattr(args, key) is not None}
+    config = PretrainConfig.model_validate(kind.training.model_dump() | changes)
+    run_dir = args.run_dir or Path("runs") / f"pretrain-{args.device or args.target[0].stem}-{args.model}"
+    suffix = {"guitarml": ".json", "nam": ".nam"}[kind.format]
+    output = args.output or run_dir / f"{args.device or args.target[0].stem}_{args.model}{suffix}"
+    refuse_unwritable(output, [*args.input, *args.target])
+    train, held_out = make_pairs(args, kind, config, run_dir)
+    progress = fit(kind, config, train, held_out, run_dir, args.quiet)
+    if progress.updates_done < config.updates:
+        print(f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes",
+              file=sys.stderr)  # fmt: skip
+        raise SystemExit(130)
+    save(kind, config, progress, args, held_out, output)
+
+
+def parse_arguments() -> Any:
+    """The options of the command."""
     parser = command_line.Parser(__doc__)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the model")
-    parser.add_argument("--hidden-size", type=command_line.positive_int, default=16, metavar="H", help="of the LSTM")
-    parser.add_argument(
-        "--updates", type=command_line.positive_int, default=5000, metavar="N", help="optimiser updates"
-    )
-    parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of weights and signal")
+    add = parser.add_argument
+    add("--device", choices=sorted(devices.DEVICES), help="a virtual device to make the model of")
+    add("--input", type=Path, nargs="+", default=[], metavar="WAV", help="what went into your device, WAV or FLAC")
+    add("--target", type=Path, nargs="+", default=[], metavar="WAV", help="what came out of it, one for each --input")
+    add("--held-out-input", type=Path, nargs="+", default=[], metavar="WAV",
+        help="recordings to validate on (default: the last tenth of each recording)")  # fmt: skip
+    add("--held-out-target", type=Path, nargs="+", default=[], metavar="WAV", help="and what came out")
+    add("--delay", type=int, metavar="SAMPLES", help="of the targets, at the model's rate (default: found)")
+    add("--signal", type=Path, metavar="WAV",
+        help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
+    add("--seconds", type=float, default=training_signal.SECONDS, metavar="S", help="of signal, for --device, --signal")
+    add("--sample-rate", type=command_line.positive_int, metavar="HZ", help="of --signal (default: the model's)")
+    add("--model", choices=list(ARCHITECTURES), default=DEFAULT, help="size and format (jaxalias/architectures.py)")
+    add("--output", type=Path, metavar="FILE", help="the model (default: into the run folder)")
+    add("--run-dir", type=Path, metavar="DIR",
+        help="checkpoints; the same again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip
+    add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the model's)")
+    add("--batch-size", type=command_line.positive_int, metavar="N", help="segments an update (default: the model's)")
+    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of weights, segments and signal")
     args = parser.parse_args()
+    if args.signal is None and bool(args.device) == bool(args.input):
+        parser.error("give either --device, or --input and --target")
+    for given, made in (("input", "target"), ("held_out_input", "held_out_target")):
+        if len(getattr(args, given)) != len(getattr(args, made)):
+            option = made.replace("_", "-")
+            parser.error(f"--{option}: one for each --{given.replace('_', '-')} ({len(getattr(args, given))}), "
+                         f"got {len(getattr(args, made))}")  # fmt: skip
+    if not 10 <= args.seconds <= 3600:
+        parser.error(f"--seconds: must lie between 10 and 3600, got {args.seconds:g}")
+    return args
 
-    config = LSTMConfig(hidden_size=args.hidden_size)
-    params, error = train(config, args.updates, args.seed, args.quiet)
-    quality = f"ESR {10 * np.log10(error):.1f} dB on new signal of its virtual device"
-    write_guitarml(args.output, config, params, quality)
-    print(f"{quality}\nwrote {args.output}")
+
+def write_signal(path: Path, seconds: float, sample_rate: int, seed: int) -> None:
+    """Write the training signal as a 24-bit WAV file."""
+    signal = training_signal.make(seconds, sample_rate, seed)
+    with input_errors(), audio_files.writing(path, sample_rate, "24") as sink:
+        sink.write(signal)
+    print(f"wrote {path}")
+
+
+def refuse_unwritable(output: Path, sources: list[Path]) -> None:
+    """Find out before the training that the result has a place to go, and that it is not one of the recordings."""
+    for source in sources:
+        if output.exists() and source.exists() and output.samefile(source):
+            raise BadInputError(f"--output {output} is the recording {source}; give another name")
+    if output.is_dir():
+        raise BadInputError(f"--output {output} is a folder; give a file name")
+    with input_errors("--output"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        probe = output.with_name(f".{output.name}.probe")
+        probe.touch()
+        probe.unlink()
+
+
+def make_pairs(args: Any, kind: Architecture, config: PretrainConfig, run_dir: Path) -> tuple[list[Pair], list[Pair]]:
+    """What to train on and what to validate on."""
+    rate = kind.sample_rate
+    if args.device:
+        pairs = [rendered(args.device, args.seconds, rate, args.seed, run_dir, args.quiet)]
+    else:
+        pairs = [recorded(x, y, rate, args.delay) for x, y in zip(args.input, args.target, strict=True)]
+    if args.held_out_input:
+        return pairs, [
+            recorded(x, y, rate, args.delay)
+            for x, y in zip(args.held_out_input, args.held_out_target, strict=True)
+        ]  # fmt: skip
+    return recordings.split(pairs, config.held_out)
+
+
+def recorded(x: Path, y: Path, sample_rate: int, delay: int | None) -> Pair:
+    """A pair of files, checked and in step."""
+    with input_errors():
+        sent, returned = (command_line.read_audio(path, sample_rate) for path in (x, y))
+        for samples, path in ((sent, x), (returned, y)):
+            recordings.check(samples, str(path))
+        pair = recordings.align(sent, returned, sample_rate, str(y), delay)
+    turned = ", turned over (kept: it is the device's)" if pair.polarity < 0 else ""
+    print(f"{y.name}: {len(pair.x) / sample_rate:.1f} s, {pair.delay} samples late{turned}", file=sys.stderr)
+    return pair
+
+
+def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: Path, quiet: bool) -> Pair:
+    """The training signal and what a virtual device makes of it; kept in the run folder, for it takes a while."""
+    x = training_signal.make(seconds, sample_rate, seed)
+    circuit = hashlib.sha256(repr((device, sample_rate, devices.version(device))).encode() + x.tobytes()).hexdigest()
+    kept = run_dir / f"device-{circuit[:16]}.npy"
+    if not kept.exists():
+        if not quiet:
+            print(f"playing {seconds:g} s through the {device}", file=sys.stderr, flush=True)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial.npy")
+        np.save(partial, devices.DEVICES[device](x[None], sample_rate)[0])
+        partial.replace(kept)
+    return Pair(x, np.load(kept))
+
+
+def fit(
+    kind: Architecture, config: PretrainConfig, train: list[Pair], held_out: list[Pair], run_dir: Path, quiet: bool
+) -> pretraining.Progress:
+    """Start or resume the run."""
+    heard = hashlib.sha256()
+    for pair in (*train, *held_out):
+        heard.update(pair.x.tobytes() + pair.y.tobytes())
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "model": kind.model.model_dump(mode="json"),
+        "recordings_sha256": heard.hexdigest(),
+    }
+    with input_errors():
+        checkpoints = Checkpoints(run_dir, identity)
+        run = pretraining.prepare(build(kind.model), train, held_out, kind.sample_rate, config)
+    began = pretraining.begin(run)
+    progress, saved = began, checkpoints.steps()
+    if saved:
+        on_host = checkpoints.restore(saved[-1], jax.device_get(began))
+        progress = on_host._replace(
+            state=jax.device_put(on_host.state, jax.tree.map(lambda a: a.sharding, began.state))
+        )
+    before = progress.updates_done
+    with (
+        command_line.stop_on_interrupt() as should_stop,
+        command_line.progress("update", config.updates, before, quiet=quiet) as step,
+    ):
+        if before and not quiet:
+            print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr, flush=True)
+        shown = ""
+
+        def on_update(record: dict[str, float]) -> None:
+            nonlocal shown
+            if "validation_ESR" in record:
+                shown = f"held out {10 * np.log10(record['validation_ESR']):.1f} dB"
+            step(f"ESR {10 * np.log10(record['ESR']):.1f} dB  {shown}")
+
+        try:
+            progress = pretraining.advance(
+                run,
+                progress,
+                on_update=on_update,
+                on_checkpoint=lambda reached: checkpoints.save(jax.device_get(reached)),
+                should_stop=should_stop,
+            )
+        except pretraining.DivergedError as error:
+            print(f"pretrain.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
+            raise SystemExit(1) from None
+    checkpoints.close()
+    return progress
+
+
+def save(
+    kind: Architecture, config: PretrainConfig, progress: pretraining.Progress, args: Any, held_out: list[Pair],
+    output: Path,
+) -> None:  # fmt: skip
+    """Write the best model, read it back, and measure that: held-out recordings, sines, pure tones."""
+    best = jax.device_get(progress.best)
+    note = {"made_by": "experiments/pretrain.py", "model": args.model, "device": args.device,
+            "config": config.model_dump(mode="json")}  # fmt: skip
+    file = model_file(kind, best, note)
+    with input_errors():
+        weights_import.save(output, file)
+        file = weights_import.load(output)
+    candidate = measuring.candidate_of(file, file.network, "teacher")
+    clips = [music.Clip(f"held out {i + 1}", pair.x, pair.y) for i, pair in enumerate(held_out)]
+    record, performances = measuring.measure([candidate], file.sample_rate, clips, device=args.device, quiet=args.quiet)
+    esr = [recordings.esr_db(renders[0], pair.y) for (_, renders, *_), pair in zip(performances, held_out, strict=True)]
+    record |= {"updates": config.updates, "output": str(output), "held_out_esr_db": esr, "history": progress.history}
+    written = [output]
     if args.json:
-        command_line.write_json(args.json, {"esr_db": 10 * np.log10(error), "output": str(args.output)})
+        command_line.write_json(args.json, record)
+        written.append(args.json)
+    measuring.print_result(record, f"{args.model}, {config.updates} updates", written)
+    print("held out: ESR " + ", ".join(f"{value:.1f} dB" for value in esr if value is not None))
 
 
-def train(config: LSTMConfig, updates: int, seed: int, quiet: bool) -> tuple[models.Params, float]:
-    """ESR of the pre-emphasised signals + DC, Adam with cosine decay, TBPTT.
-
-    Returns:
-        The parameters, and the ESR (a ratio, no pre-emphasis) on a signal not trained on.
-    """
-    model = models.build(config)
-    x, y = (_segments(signal) for signal in _pair(SIGNAL_S, seed))
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(5e-3, updates)))
-
-    @jax.jit
-    def update(params: models.Params, moments: optax.OptState, memory: models.State, start: jax.Array) -> tuple:
-        inputs, targets = (jax.lax.dynamic_slice_in_dim(signal, start, FRAME, axis=1) for signal in (x, y))
-
-        def loss(params: models.Params) -> tuple:
-            estimate, after = model.apply(params, inputs, memory)
-            heard, wanted = (dsp.filter_same(signal, PRE_EMPHASIS) for signal in (estimate, targets))
-            esr = losses.esr(heard, wanted, "ratio_of_sums")
-            return esr + losses.dc(estimate, targets), (esr, after)
-
-        (_, (esr, after)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        steps, moments = optimiser.update(gradient, moments)
-        return optax.apply_updates(params, steps), moments, after, esr
-
-    params = model.init(jax.random.key(seed))
-    moments = optimiser.init(params)
-    warm_up = jax.jit(lambda params: model.apply(params, x[:, :WARM_UP], model.initial_state(params, BATCH))[1])
-    memory: models.State = None
-    starts = range(WARM_UP, x.shape[1] - FRAME, FRAME)
-    with command_line.progress("update", updates, quiet=quiet) as step:
-        for index in range(updates):
-            start = starts[index % len(starts)]
-            memory = warm_up(params) if start == WARM_UP else memory
-            params, moments, memory, esr = update(params, moments, memory, start)
-            step(f"ESR {10 * np.log10(float(esr)):.1f} dB")
-    held_x, held_y = (jnp.asarray(s, jnp.float32)[None] for s in _pair(5.0, seed + 1))
-    estimate, _ = model.apply(params, held_x, model.initial_state(params, 1))
-    return params, float(losses.esr(estimate, held_y, "ratio_of_sums"))
-
-
-def write_guitarml(path: Path, config: LSTMConfig, params: models.Params, origin: str) -> None:
-    """A new SimpleRNN file, as Automated-GuitarAmpModelling writes it."""
-    layer = {f"rec.{name}_l0": params[f"{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    state = layer | {"lin.weight": params["head_weight"], "lin.bias": params["head_bias"]}
-    document = {
-        "model_data": {
-            "model": "SimpleRNN", "input_size": 1, "skip": int(config.skip), "output_size": 1, "unit_type": "LSTM",
-            "num_layers": 1, "hidden_size": config.hidden_size, "bias_fl": True,
-        },
-        "state_dict": {name: np.asarray(array, np.float64).tolist() for name, array in state.items()},
-        "metadata": {"origin": f"experiments/pretrain.py --hidden-size {config.hidden_size}; {origin}"},
-    }  # fmt: skip
-    with command_line.input_errors("--output"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-
-
-def _pair(seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    x = devices.training_signal(seconds, SAMPLE_RATE, seed)
-    return x, devices.clipper(x, SAMPLE_RATE)
-
-
-def _segments(signal: np.ndarray) -> jax.Array:
-    return jnp.asarray(signal[: len(signal) // BATCH * BATCH].reshape(BATCH, -1), jnp.float32)
+def model_file(kind: Architecture, params: Any, note: dict[str, Any]) -> ModelFile:
+    """The file of a model, in the format of its kind."""
+    if isinstance(kind.model, LSTMConfig):
+        return fresh.guitarml_file(kind.model, params, note)
+    return fresh.nam_file(kind.model, params, kind.sample_rate, note)
 
 
 if __name__ == "__main__":

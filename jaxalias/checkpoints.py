@@ -6,15 +6,18 @@ the last whole one. The two newest are kept.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from jaxalias.training import Progress
-
 _ARRAYS, _PROGRESS = "arrays", "progress"
 _KEPT = 2
+
+
+Progress = TypeVar("Progress", bound=tuple)
+"""How far a run is: a NamedTuple of `updates_done`, arrays under `state` (all that one update changes) and `best`
+(the best parameters so far), and whatever else JSON holds."""
 
 
 class CheckpointMismatchError(ValueError):
@@ -22,12 +25,12 @@ class CheckpointMismatchError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one student in one folder, whether it is trained alone or with others.
+    """The checkpoints of one model in one folder, whether it is trained alone or with others.
 
     With several hosts the first writes and all read, so the folder has to be one that they share.
 
     Args:
-        folder: of the student, made if it is not there; checkpoints go to `checkpoints` in it.
+        folder: of the model, made if it is not there; checkpoints go to `checkpoints` in it.
         identity: what is trained (config, model), as plain JSON; a folder that holds another is refused.
 
     Raises:
@@ -49,12 +52,12 @@ class Checkpoints:
             ),
         )
 
-    def save(self, progress: Progress) -> None:
-        """Write the progress of the student (`training.split`); returns when it is on disk."""
+    def save(self, progress: Any) -> None:
+        """Write a `Progress` that is on this host; returns when it is on disk."""
         if self._here:
             return
         arrays = {"state": progress.state, "best": progress.best}
-        rest = {"best_loss": progress.best_loss[0], "history": progress.history[0]}
+        rest = {name: value for name, value in progress._asdict().items() if name not in ("updates_done", *arrays)}
         self._manager.save(
             progress.updates_done,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
@@ -65,18 +68,19 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def restore(self, step: int, like: Progress) -> Progress:
-        """The progress of the student after `step` updates, on the host. `like` gives shapes and types."""
+        """The progress after `step` updates, on the host. `like`, on the host too, gives shapes and types."""
+        run: Any = like
         saved = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 **{
-                    _ARRAYS: ocp.args.StandardRestore({"state": like.state, "best": like.best}),
+                    _ARRAYS: ocp.args.StandardRestore({"state": run.state, "best": run.best}),
                     _PROGRESS: ocp.args.JsonRestore(),
                 }
             ),
         )
-        arrays, rest = saved[_ARRAYS], saved[_PROGRESS]
-        return Progress(step, arrays["state"], arrays["best"], [rest["best_loss"]], [rest["history"]])
+        restored: Progress = run._replace(updates_done=step, **saved[_ARRAYS], **saved[_PROGRESS])
+        return restored
 
     def close(self) -> None:
         """Wait for Orbax to finish."""

@@ -30,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "NMRConfig",
     "OptimiserConfig",
+    "PretrainConfig",
     "Record",
     "Reduction",
     "SineConfig",
@@ -148,3 +149,19 @@ class FineTuneConfig(Record):
     optimiser: OptimiserConfig = OptimiserConfig()
     validate_every: PositiveInt = Field(50, description="updates between validations")
     checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
+
+
+class PretrainConfig(Record):
+    """One run that trains a model from a recording. Lengths are in samples."""
+
+    updates: NonNegativeInt
+    batch_size: PositiveInt = Field(description="segments in one update")
+    warm_up: NonNegativeInt = Field(description="heard before a segment, without gradient")
+    frame: PositiveInt = Field(description="of one update")
+    frames: PositiveInt = Field(description="in a segment, one update each")
+    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of each recording, its end")
+    precision: Literal["float32", "float64"] = "float32"
+    seed: NonNegativeInt = 0
+    optimiser: OptimiserConfig = OptimiserConfig()
+    validate_every: PositiveInt = Field(100, description="updates between validations")
+    checkpoint_every: PositiveInt = Field(100, description="updates between checkpoints")

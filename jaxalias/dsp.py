@@ -65,6 +65,22 @@ def lowpass_taps(
     return scipy.signal.firwin(order + 1, (pass_hz + stop_hz) / 2, window=("kaiser", beta), fs=sample_rate)
 
 
+@lru_cache
+def a_weighting_taps(sample_rate: float, taps: int = 101) -> np.ndarray:
+    """Linear-phase FIR of the A-weighting curve (IEC 61672-1), 1 at 1 kHz, float64, an odd number of taps.
+
+    A hundred taps follow the curve to 1 dB from 500 Hz up and stay above it further down: the lowest notes count
+    for more than the ear's share. Source: Wright and Valimaki, "Perceptual loss function for neural modelling of
+    audio systems" (ICASSP 2020), who put it before the ESR.
+    """
+    f = np.linspace(0, sample_rate / 2, 4097)
+    weight = f**4 / ((f**2 + 20.6**2) * np.sqrt((f**2 + 107.7**2) * (f**2 + 737.9**2)) * (f**2 + 12194.0**2))
+    gains = weight * 12194.0**2
+    filtered = scipy.signal.firwin2(taps, f, gains, fs=sample_rate)
+    at_1_khz = np.abs(np.exp(-2j * np.pi * 1000 / sample_rate * np.arange(taps)) @ filtered)
+    return filtered / at_1_khz
+
+
 def filter_same(x: Float[Array, "b t"], taps: np.ndarray) -> Float[Array, "b t"]:
     """Convolve with an odd number of taps, zeros outside, output centred on the input ("same")."""
     kernel = jnp.asarray(taps[::-1].copy(), x.dtype)[None, None, :]

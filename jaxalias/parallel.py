@@ -81,7 +81,12 @@ def over_students(f: Callable, mesh: Mesh, ins: Axes, outs: Axes) -> Callable:
 
 
 def layout(mesh: Mesh, axes: Axes) -> Any:
-    """How arrays of all students, with their tones along these axes of one, lie on the devices."""
+    """How arrays with their tones along these axes lie on the devices."""
+    return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis, ())), axes)
+
+
+def layout_of_students(mesh: Mesh, axes: Axes) -> Any:
+    """The same for arrays of all students; the axes are those of one."""
     return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis, (_STUDENTS,))), axes)
 
 

@@ -63,7 +63,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
     mesh = parallel.mesh_for(len(students), config.batch_size, exercises.VALIDATION_TONES)
     cast = [models.cast(student.teacher, config.precision) for student in students]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cast)
-    frozen = jax.device_put(stacked, parallel.layout(mesh, -1))
+    frozen = jax.device_put(stacked, parallel.layout_of_students(mesh, -1))
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
     heard = exercises.prepare(model, students, frozen, sample_rate, mesh)
@@ -119,7 +119,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
         memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
         return add_up(answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], memory)[0], weights)
 
-    laid_out = parallel.layout(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
+    laid_out = parallel.layout_of_students(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
     readable = parallel.whole(mesh)
     jit_validate = jax.jit(validate, out_shardings=readable)
     return Run(

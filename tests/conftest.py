@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 CHECKED = (
     "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises", "nmr",
-    "losses", "metrics", "runs", "training", "oversampling", "evaluation", "audio_files",
+    "losses", "metrics", "runs", "training", "recordings", "pretraining", "oversampling", "evaluation", "audio_files",
     "listening", "webmushra", "ratings", "rating_statistics",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""

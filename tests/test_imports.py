@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "record", "wavenet_config",
     "config", "parallel", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises",
-    "nmr", "losses", "metrics", "presets", "runs", "training", "checkpoints", "oversampling", "evaluation", "music",
+    "nmr", "losses", "metrics", "presets", "runs", "training", "recordings", "architectures", "pretraining",
+    "checkpoints", "oversampling", "evaluation", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "reporting", "page",
     "listening_page",
 )  # fmt: skip
