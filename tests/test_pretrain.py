@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
@@ -45,7 +46,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one() -> None:
         broken,
         pretraining.begin(broken),
         on_checkpoint=lambda progress: saved.append(
-            progress._replace(state=jax.tree.map(np.asarray, progress.state), history=list(progress.history))
+            progress._replace(state=jax.tree.map(jnp.copy, progress.state), history=list(progress.history))
         ),
         should_stop=lambda: next(stopped),
     )

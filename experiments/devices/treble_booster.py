@@ -3,6 +3,9 @@
 Schematic and values: Holmes and van Walstijn, "Physical model parameter optimisation for calibrated emulation of the
 Dallas Rangemaster treble booster guitar pedal" (DAFx-16). The transistor's values are round ones for an OC44, not
 measured ones; its capacitances are of the order of its data sheet. The collector's pot is at its maximum.
+
+Not the pedal's: C2 is 10 uF where it has 47, so that the bias settles within the tones of the evaluation, and 22 pF
+from base to collector keep radio out.
 """
 
 from experiments.devices.circuit import GROUND, SOURCE, SUPPLY, Circuit, Transistor
