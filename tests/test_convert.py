@@ -50,7 +50,7 @@ def test_sounds_the_same_and_comes_back(tmp_path, monkeypatch, capsys, document:
     error_db = json.loads((tmp_path / "record.json").read_text())["error_db"]
     assert error_db is None or error_db < convert.LIMIT_DB
     assert "it plays what" in capsys.readouterr().out
-    if after.config.kind == "gru":  # no player of SimpleRNN files has one
+    if after.network.config.kind == "gru":  # no player of SimpleRNN files has one
         return
     run(monkeypatch, "--model", there, "--output", tmp_path / "back.json")
     back = weights_import.load(tmp_path / "back.json")
@@ -63,7 +63,7 @@ def test_a_file_without_biases_gets_zeros(tmp_path: Path) -> None:
     for name in ("rec.bias_ih_l0", "rec.bias_hh_l0", "lin.bias"):
         del document["state_dict"][name]
     source = load(tmp_path, document)
-    assert source.config.bias_vectors == 0
+    assert source.network.config.bias_vectors == 0
     np.testing.assert_allclose(play(weights_import.converted(source), X), play(source, X), rtol=0, atol=1e-13)
 
 
@@ -113,7 +113,9 @@ def test_real_models_convert_and_come_back(data_dir: Path) -> None:
         source = weights_import.load(data_dir / "models" / "guitarml" / f"{name}.json")
         there = weights_import.converted(source)
         back = weights_import.converted(there)
-        knobs = (0.4,) * (source.config.input_size - 1)
+        knobs = (0.4,) * (source.network.config.input_size - 1)
         for file in (there, back):
             np.testing.assert_allclose(play(file, X, knobs), play(source, X, knobs), rtol=0, atol=1e-13)
-        assert np.array_equal(back.params["bias_ih_l0"], source.params["bias_ih_l0"] + source.params["bias_hh_l0"])
+        assert np.array_equal(
+            back.network.params["bias_ih_l0"], source.network.params["bias_ih_l0"] + source.network.params["bias_hh_l0"]
+        )

@@ -43,7 +43,7 @@ def test_render_turns_the_knob(tmp_path, typed, knob_model, factor, given):  # n
     file, (x, _), (y, _) = weights_import.load(knob_model), soundfile.read(sound), soundfile.read(out)
     errors = []
     for knob in (position, 0.1):
-        play = evaluation.player(models.build(file.config), file.params, "float64", (knob,))
+        play = evaluation.player(models.build(file.network.config), file.network.params, "float64", (knob,))
         expected = np.asarray(oversampling.oversample(play, factor)(jnp.asarray(x)[None]))[0]
         errors.append(np.sum((y - expected)[1000:-100] ** 2) / np.sum(expected[1000:-100] ** 2))
     assert errors[0] < (1e-10 if factor == 1 else 0.1) * errors[1]  # the two filters part ways above their pass-band
@@ -57,7 +57,8 @@ def test_evaluate_says_where_the_knobs_stand(tmp_path, typed, knob_model):  # no
     assert native["knobs"] == doubled["knobs"] == [0.25]
     assert "(knobs 0.25)" in " ".join(said.split())
     assert doubled["metrics"]["NMR-S"] < native["metrics"]["NMR-S"]
-    middle = measuring.candidate_of(weights_import.load(knob_model), "teacher")
+    file = weights_import.load(knob_model)
+    middle = measuring.candidate_of(file, file.network, "teacher")
     assert middle.knobs == (0.5,)
     metrics = evaluation.evaluate([middle], 44_100, evaluation.SineSet((60, 62), (-6.0,)))["models"][0]["metrics"]
     assert abs(metrics["NMR-S"] - native["metrics"]["NMR-S"]) > 1e-3

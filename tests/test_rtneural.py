@@ -104,8 +104,8 @@ def with_test(document: dict) -> dict:
 def test_the_files_own_test_is_played_and_a_students_written(tmp_path: Path, name: str) -> None:
     document = with_test(DOCUMENTS[name])
     loaded = load(tmp_path, document)
-    student = jax.tree.map(lambda array: array + 0.01, loaded.params)
-    weights_import.save(tmp_path / "student", weights_import.fine_tuned(loaded, student, {"updates": 3}))
+    student = jax.tree.map(lambda array: array + 0.01, loaded.network.params)
+    weights_import.save(tmp_path / "student", weights_import.fine_tuned(loaded, [student], {"updates": 3}))
     written = json.loads((tmp_path / "student").read_text())
     weights_import.load(tmp_path / "student")
     assert list(written) == list(document)

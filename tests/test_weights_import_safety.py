@@ -139,7 +139,7 @@ def test_seeded_mutations_of_recurrent_files_play_finite_or_are_refused(tmp_path
             assert len(str(error).splitlines()) == 1
         else:
             played += 1
-            assert np.isfinite(player(loaded.config)(loaded.params, x)).all()
+            assert np.isfinite(player(loaded.network.config)(loaded.network.params, x)).all()
     assert 100 < played < 1100
 
 

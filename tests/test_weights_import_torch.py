@@ -58,7 +58,7 @@ def test_every_simple_rnn_sounds_as_in_pytorch(
     reference, state = answer(model, x, knobs), model.state_dict()
     document = {"model_data": described(unit, inputs, layers), "state_dict": state} if with_data else state
     loaded = weights_import.load(put(tmp_path / "a", document))
-    assert (loaded.config.kind, loaded.sample_rate) == (unit.lower(), 44_100)
+    assert (loaded.network.config.kind, loaded.sample_rate) == (unit.lower(), 44_100)
     assert esr_db(play(loaded, x, knobs), reference) < -250
     weights_import.save(tmp_path / "b", loaded)
     after = torch.load(tmp_path / "b", weights_only=True)
