@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import lstm
+from model_files import lstm, wavenet
+from rnn_documents import simple_rnn
 
 import weights_import
 from experiments import command_line, finetune, measuring, report
@@ -190,8 +191,8 @@ def test_full_disk_at_export_loses_nothing(finished, tmp_path, monkeypatch, caps
 @pytest.fixture
 def quick_report(monkeypatch):
     """Two tones and no pictures: for tests of the training, several times over."""
-    few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
-    monkeypatch.setattr(measuring, "measure", few)
+    few = functools.partial(measuring.measure_groups, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
+    monkeypatch.setattr(measuring, "measure_groups", few)
     monkeypatch.setattr(report, "write", lambda *arguments: [])
 
 
@@ -248,6 +249,47 @@ def test_a_model_that_diverges_stops_no_other(tmp_path, monkeypatch, capsys, qui
     assert "bad.json: diverged" in capsys.readouterr().err
     assert (tmp_path / "runs" / "good" / "good_antialiased.json").exists()
     assert not (tmp_path / "runs" / "bad" / "bad_antialiased.json").exists()
+
+
+def test_a_model_with_a_knob_is_trained_and_measured_at_five_positions(tmp_path, monkeypatch, quick_report):
+    document = simple_rnn(inputs=2, hidden=4)
+    (tmp_path / "amp.json").write_text(json.dumps(document))
+    arguments = ["--model", tmp_path / "amp.json", "--run-dir", tmp_path / "run", "--updates", 20, "--batch-size", 4]
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments), "--quiet"])
+    command_line.run(finetune.main)
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert [(m["role"], m["knobs"][0]) for m in record["models"]] == [
+        (role, knob) for knob in (0.5, 0.0, 0.25, 0.75, 1.0) for role in ("teacher", "student")
+    ]
+    noted = [m["metrics"]["ESR-S"] for m in record["models"] if m["role"] == "teacher"]
+    assert len(set(noted)) == 5
+
+
+def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, monkeypatch, quick_report):
+    names = ("max_value_0.5", "max_value_1.0")
+    small, large = (json.loads(wavenet(tmp_path / f"{scale}.nam", scale).read_text()) for scale in (0.5, 0.25))
+    members = [{"max_value": 0.5, "model": small}, {"max_value": 1.0, "model": large}]
+    document = {
+        "version": "0.7.0", "architecture": "SlimmableContainer", "config": {"submodels": members}, "weights": [],
+        "sample_rate": 48_000,
+    }  # fmt: skip
+    (tmp_path / "both.nam").write_text(json.dumps(document))
+    arguments = ["--model", tmp_path / "both.nam", "--run-dir", tmp_path / "run", "--updates", 3, "--batch-size", 2]
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments), "--quiet"])
+    command_line.run(finetune.main)
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert [m["role"] for m in record["models"]] == ["teacher", "student"] * 2
+    assert [m["metrics"]["HESR-T"] is None for m in record["models"]] == [True, False] * 2
+    assert [len(network["history"]) for network in record["networks"]] == [3, 3]
+    assert all((tmp_path / "run" / name / "checkpoints").is_dir() for name in names)
+    source, student = (weights_import.load(path) for path in (tmp_path / "both.nam", record["output"]))
+    for before, after in zip(source.networks, student.networks, strict=True):
+        assert after.config == before.config
+        assert not np.array_equal(
+            after.params["array_0"]["rechannel"]["weight"], before.params["array_0"]["rechannel"]["weight"]
+        )
+    kept = {key: value for key, value in student.document.items() if key != "metadata"}
+    assert list(kept) == list(document)
 
 
 def test_models_of_one_name_are_refused(tmp_path, monkeypatch, capsys):

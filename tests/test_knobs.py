@@ -93,10 +93,13 @@ def test_wrong_knobs_are_one_line_and_exit_2(tmp_path, typed, knob_model):  # no
         (render, ["--model", knob_model, *out, "--knobs", "nan"], "must be from 0 to 1, got nan"),
         (evaluate, ["--teacher", knob_model, *FEW, "--knobs", "loud"], "must be a number, got 'loud'"),
         (evaluate, ["--teacher", knob_model, "--student", plain, *FEW, "--knobs", 0.5], "plain.json: --knobs"),
-        (finetune, ["--model", knob_model, "--run-dir", tmp_path / "run"], "amp.json: a model with knobs"),
+        (
+            finetune,
+            ["--model", knob_model, "--run-dir", tmp_path / "run", "--table-tones", 9],
+            "not for a model with knobs",
+        ),
     ):
         code, _, err = typed(command, *arguments)
         assert (code, err.count("\n")) == (2, 1), err
         assert words in err
     assert not (tmp_path / "out.wav").exists()
-    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tolerances
 from pydantic import ValidationError
+from scipy import stats
 
 from jaxalias import config as configs
 from jaxalias import exercises, models, presets, runs, training
@@ -166,9 +167,22 @@ def test_a_table_comes_from_the_seed_alone_and_the_teacher_is_not_heard_again() 
     before, key = len(traces), keys(0)
     drawn = first.draw(key)
     assert len(traces) == before
-    for ours, same, another in zip(drawn, again.draw(key), other.draw(key), strict=True):
+    for ours, same, another in zip(*(frames[1:] for frames in (drawn, again.draw(key), other.draw(key))), strict=True):
         np.testing.assert_array_equal(ours, same)
         assert (np.asarray(ours) != another).mean() > 0.9
+
+
+def test_knobs_are_drawn_for_every_tone_and_learned() -> None:
+    run, _ = prepare(CONFIG.model_copy(update={"batch_size": 40}), LSTMConfig(hidden_size=3, input_size=3))
+    first, second = (np.asarray(run.draw(keys(seed)).knobs) for seed in (0, 1))
+    assert first.shape == (1, 1, 40, 2)
+    for knob in (first[0, 0, :, 0], first[0, 0, :, 1]):
+        assert stats.kstest(knob, "uniform").pvalue > tolerances.UNLIKELY
+    assert len(np.unique([first, second])) == 160
+    state, drawn = run.start(), run.draw(keys(0))
+    before = np.array(state.params["weight_ih_l0"])
+    after, _ = run.update(run.lead_in(state, drawn), drawn, 0)
+    assert (np.asarray(after.params["weight_ih_l0"]) != before).all(axis=1).mean() > 0.9  # columns of knobs too
 
 
 def test_a_folder_of_another_run_is_refused_by_its_key(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def compare(found: Network, meant: Network) -> None:
 
 
 def play(network: Network) -> np.ndarray:
-    """The answer to a short noise after silence."""
+    """The answer to a short noise after silence, knobs in the middle."""
     params = models.cast(network.params, np.float32)
     x = np.random.default_rng(0).uniform(-_LEVEL, _LEVEL, (1, _SAMPLES)).astype(np.float32)
     return np.asarray(_player(network.config)(params, x))
@@ -36,4 +36,5 @@ def play(network: Network) -> np.ndarray:
 @lru_cache(8)
 def _player(config: Config) -> Any:
     model = models.build(config)
-    return jax.jit(lambda params, x: model.apply(params, x, model.initial_state(params, 1))[0])
+    middle = np.full(model.knobs, 0.5)
+    return jax.jit(lambda params, x: model.apply(params, x, model.initial_state(params, 1, middle))[0])
