@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -220,7 +221,7 @@ def print_table(rows: list[list[str]], title: str) -> None:
     for index, name in enumerate(rows[0]):
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 

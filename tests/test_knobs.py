@@ -95,7 +95,7 @@ def test_wrong_knobs_are_one_line_and_exit_2(tmp_path, typed, knob_model):  # no
         (evaluate, ["--teacher", knob_model, "--student", plain, *FEW, "--knobs", 0.5], "plain.json: --knobs"),
         (
             finetune,
-            ["--model", knob_model, "--run-dir", tmp_path / "run", "--table-tones", 9],
+            ["--model", knob_model, "--run-dir", tmp_path / "run", "--table-tones", 9, "--quiet"],
             "not for a model with knobs",
         ),
     ):
