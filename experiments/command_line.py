@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -213,6 +214,23 @@ def _plain_lines(what: str, total: int, done: int) -> Callable[[str], None]:
             print(f"{what} {done}/{total}  {left / 60:.1f} min left  {text}", file=sys.stderr, flush=True)
 
     return step
+
+
+def refuse_unwritable(output: Path, sources: Mapping[Path, str]) -> None:
+    """Find out before the training, not after it, that the result has no place to go.
+
+    Args:
+        sources: what is read and must stay, and what is said about `output` if it is that.
+    """
+    for source, what in sources.items():
+        if output.exists() and source.exists() and output.samefile(source):
+            raise BadInputError(f"--output {output} is {what}")
+    if output.is_dir():
+        raise BadInputError(f"--output {output} is a folder; give a file name")
+    with input_errors("--output"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):  # a name of its own: several hosts may look at once
+            pass
 
 
 def print_table(rows: list[list[str]], title: str) -> None:

@@ -24,9 +24,7 @@ def main() -> None:
         with input_errors("--report"):
             args.report.mkdir(parents=True, exist_ok=True)
     sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
-    record, performances = measuring.measure_groups(
-        groups, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet
-    )
+    record, performances = measuring.measure(groups, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet)
 
     candidates = list(itertools.chain(*groups))
     written = report.write(args.report, record, candidates, performances) if args.report else []

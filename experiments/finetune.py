@@ -141,7 +141,7 @@ def plan(args: Any) -> Iterator[Job]:
         output = args.output or run_dir / name
         if several and args.output:
             output = args.output / name
-        refuse_unwritable(output, path)
+        command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         tasks = [
             Task(
@@ -176,7 +176,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
         for task, network in reversed(list(zip(job.tasks, student.networks, strict=True)))
         for knobs in positions(models.build(network.config).knobs)
     ]
-    record, performances = measuring.measure_groups(groups, job.source.sample_rate, clips, quiet=quiet)
+    record, performances = measuring.measure(groups, job.source.sample_rate, clips, quiet=quiet)
     networks = [
         {
             "label": task.label,
@@ -222,19 +222,6 @@ def export(job: Job, parts: Sequence[Progress]) -> ModelFile:
         best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
         weights_import.save(job.output, weights_import.fine_tuned(job.source, best, note))
         return weights_import.load(job.output)
-
-
-def refuse_unwritable(output: Path, model: Path) -> None:
-    """Find out before the training, not after it, that the result has no place to go."""
-    if output.exists() and output.samefile(model):
-        raise BadInputError(f"--output {output} is the model itself; give another name, the teacher is kept")
-    if output.is_dir():
-        raise BadInputError(f"--output {output} is a folder; give a file name")
-    with input_errors("--output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        probe = output.with_name(f".{output.name}.probe")
-        probe.touch()
-        probe.unlink()
 
 
 if __name__ == "__main__":

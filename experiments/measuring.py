@@ -14,11 +14,6 @@ from jaxalias import evaluation, models, music, reporting
 from weights_import import ModelFile, Network
 
 
-def candidates_of(file: ModelFile, role: str, precision: str = "float32") -> list[evaluation.Candidate]:
-    """The models of a file, in its order, as they are measured."""
-    return [candidate_of(file, network, role, precision) for network in file.networks]
-
-
 def candidate_of(
     file: ModelFile, network: Network, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
 ) -> evaluation.Candidate:
@@ -37,32 +32,6 @@ def load_clips(audio: Sequence[Path], recordings: Sequence[Path], sample_rate: i
 
 
 def measure(
-    candidates: Sequence[evaluation.Candidate],
-    sample_rate: int,
-    clips: Sequence[music.Clip],
-    sine_set: evaluation.SineSet = evaluation.PIANO,
-    *,
-    device: str | None = None,
-    quiet: bool,
-) -> tuple[dict[str, Any], list[music.Performance]]:
-    """The record of INTERFACE.md, and what the candidates made of the clips; -R against a virtual device if named."""
-    played = None if device is None else lambda x: jnp.asarray(devices.DEVICES[device](np.asarray(x), sample_rate))
-    steps = len(candidates) * (len(sine_set.levels_db) + len(clips))
-    with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
-        record = evaluation.evaluate(candidates, sample_rate, sine_set, step, device=played)
-        performances = [music.perform(candidates, clip, on_step=step) for clip in clips]
-        for model, candidate in zip(record["models"], candidates, strict=True):
-            model["alias_to_signal"] = evaluation.alias_to_signal(candidate, sample_rate)
-    if performances:
-        for model, audio in zip(record["models"], music.evaluate(performances, sample_rate), strict=True):
-            model["audio"] = audio
-            perfect = {f"audio {name}": evaluation.PERFECT for name in music.METRICS if audio[name] is None}
-            if perfect:
-                model["notes"] = model.get("notes", {}) | perfect
-    return record | {"environment": command_line.environment()}, performances
-
-
-def measure_groups(
     groups: Sequence[Sequence[evaluation.Candidate]],
     sample_rate: int,
     clips: Sequence[music.Clip],
@@ -71,14 +40,35 @@ def measure_groups(
     device: str | None = None,
     quiet: bool,
 ) -> tuple[dict[str, Any], list[music.Performance]]:
-    """One record of several teachers, each the first of its group and compared with none but its own group."""
-    measured = [measure(group, sample_rate, clips, sine_set, device=device, quiet=quiet) for group in groups]
-    record = measured[0][0] | {"models": [model for part, _ in measured for model in part["models"]]}
+    """The record of INTERFACE.md, and what the candidates made of the clips; -R against a virtual device if named.
+
+    Args:
+        groups: teachers, each the first of its group and compared with none but its own group.
+    """
+    played = None if device is None else lambda x: jnp.asarray(devices.DEVICES[device](np.asarray(x), sample_rate))
+
+    def one(candidates: Sequence[evaluation.Candidate]) -> tuple[dict[str, Any], list[music.Performance]]:
+        steps = len(candidates) * (len(sine_set.levels_db) + len(clips))
+        with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
+            record = evaluation.evaluate(candidates, sample_rate, sine_set, step, device=played)
+            performances = [music.perform(candidates, clip, on_step=step) for clip in clips]
+            for model, candidate in zip(record["models"], candidates, strict=True):
+                model["alias_to_signal"] = evaluation.alias_to_signal(candidate, sample_rate)
+        if performances:
+            for model, audio in zip(record["models"], music.evaluate(performances, sample_rate), strict=True):
+                model["audio"] = audio
+                perfect = {f"audio {name}": evaluation.PERFECT for name in music.METRICS if audio[name] is None}
+                if perfect:
+                    model["notes"] = model.get("notes", {}) | perfect
+        return record, performances
+
+    measured = [one(group) for group in groups]
+    models_of_all = [model for record, _ in measured for model in record["models"]]
     performances = [
         played[0]._replace(renders=[render for performance in played for render in performance.renders])
         for played in zip(*(performances for _, performances in measured), strict=True)
     ]
-    return record, performances
+    return measured[0][0] | {"models": models_of_all, "environment": command_line.environment()}, performances
 
 
 def print_result(record: dict[str, Any], title: str, written: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 import weights_import
 from experiments import command_line, devices, measuring, training_signal
-from experiments.command_line import BadInputError, input_errors
+from experiments.command_line import input_errors
 from jaxalias import audio_files, music, pretraining, recordings
 from jaxalias.architectures import ARCHITECTURES, Architecture
 from jaxalias.checkpoints import Checkpoints
@@ -34,7 +34,8 @@ def main() -> None:
     run_dir = args.run_dir or Path("runs") / f"pretrain-{args.device or args.target[0].stem}-{args.model}"
     suffix = {"guitarml": ".json", "nam": ".nam"}[kind.format]
     output = args.output or run_dir / f"{args.device or args.target[0].stem}_{args.model}{suffix}"
-    refuse_unwritable(output, [*args.input, *args.target])
+    read = {path: f"the recording {path}; give another name" for path in (*args.input, *args.target)}
+    command_line.refuse_unwritable(output, read)
     train, held_out = make_pairs(args, kind, config, run_dir)
     progress = fit(kind, config, train, held_out, run_dir, args.quiet)
     if progress.updates_done < config.updates:
@@ -85,20 +86,6 @@ def write_signal(path: Path, seconds: float, sample_rate: int, seed: int) -> Non
     with input_errors(), audio_files.writing(path, sample_rate, "24") as sink:
         sink.write(signal)
     print(f"wrote {path}")
-
-
-def refuse_unwritable(output: Path, sources: list[Path]) -> None:
-    """Find out before the training that the result has a place to go, and that it is not one of the recordings."""
-    for source in sources:
-        if output.exists() and source.exists() and output.samefile(source):
-            raise BadInputError(f"--output {output} is the recording {source}; give another name")
-    if output.is_dir():
-        raise BadInputError(f"--output {output} is a folder; give a file name")
-    with input_errors("--output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        probe = output.with_name(f".{output.name}.probe")
-        probe.touch()
-        probe.unlink()
 
 
 def make_pairs(args: Any, kind: Architecture, config: PretrainConfig, run_dir: Path) -> tuple[list[Pair], list[Pair]]:
@@ -209,7 +196,9 @@ def save(
         file = weights_import.load(output)
     candidate = measuring.candidate_of(file, file.network, "teacher")
     clips = [music.Clip(f"held out {i + 1}", pair.x, pair.y) for i, pair in enumerate(held_out)]
-    record, performances = measuring.measure([candidate], file.sample_rate, clips, device=args.device, quiet=args.quiet)
+    record, performances = measuring.measure(
+        [[candidate]], file.sample_rate, clips, device=args.device, quiet=args.quiet
+    )
     esr = [recordings.esr_db(renders[0], pair.y) for (_, renders, *_), pair in zip(performances, held_out, strict=True)]
     record |= {"updates": config.updates, "output": str(output), "held_out_esr_db": esr, "history": progress.history}
     written = [output]

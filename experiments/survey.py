@@ -100,8 +100,8 @@ def measure_network(
     file: ModelFile, network: Network, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None
 ) -> dict[str, Any]:
     """One line of the ranking."""
-    positions = command_line.knobs_of(file, network, knobs if models.build(network.config).knobs else None)
-    candidate = measuring.candidate_of(file, network, "teacher", precision, positions)
+    turned = knobs if models.build(network.config).knobs else None
+    candidate = measuring.candidate_of(file, network, "teacher", precision, turned)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
     nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured
@@ -109,7 +109,7 @@ def measure_network(
     return {
         "path": file.label(network),
         "format": file.format,
-        "knobs": list(positions),
+        "knobs": list(candidate.knobs),
         "sample_rate": file.sample_rate,
         "parameters": models.parameter_count(network.params),
         "NMR-S": found["metrics"]["NMR-S"],

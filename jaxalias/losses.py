@@ -70,7 +70,12 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
             "DC": _dc(tones.offset, tones.power),
         }
 
-    return Loss(measure, terms, {"ESR": config.esr.weight, "NMR": config.nmr.weight, "DC": config.dc_weight})
+    return Loss(measure, terms, weights(config))
+
+
+def weights(config: LossConfig) -> dict[str, float]:
+    """Of each term in the total."""
+    return {"ESR": config.esr.weight, "NMR": config.nmr.weight, "DC": config.dc_weight}
 
 
 def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: Reduction) -> Float[Array, ""]:

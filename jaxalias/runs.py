@@ -67,7 +67,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
     heard = exercises.prepare(model, students, frozen, sample_rate, mesh)
-    every = [losses.build(student.config.loss, sample_rate).weights for student in students]
+    every = [losses.weights(student.config.loss) for student in students]
     weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
 
     def start(params: Params) -> TrainState:

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
+from test_parallel import free_port
 
 import weights_import
 from experiments import command_line, finetune, measuring, report
@@ -98,10 +98,14 @@ def _wait_for(condition, process, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def run_command(monkeypatch, *arguments: object) -> int:
+def run(monkeypatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments)])
+    command_line.run(finetune.main)
+
+
+def run_command(monkeypatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
-        command_line.run(finetune.main)
+        run(monkeypatch, *arguments)
     return int(stopped.value.code)
 
 
@@ -191,8 +195,8 @@ def test_full_disk_at_export_loses_nothing(finished, tmp_path, monkeypatch, caps
 @pytest.fixture
 def quick_report(monkeypatch):
     """Two tones and no pictures: for tests of the training, several times over."""
-    few = functools.partial(measuring.measure_groups, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
-    monkeypatch.setattr(measuring, "measure_groups", few)
+    few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
+    monkeypatch.setattr(measuring, "measure", few)
     monkeypatch.setattr(report, "write", lambda *arguments: [])
 
 
@@ -206,20 +210,14 @@ def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quic
     second = lstm(tmp_path / "b.json", 2 * ALIASING)
     outputs = tmp_path / "students"
     arguments = ["--model", tmp_path / "amps", second, "--run-dir", tmp_path / "runs", "--output", outputs]
-    monkeypatch.setattr(
-        sys, "argv", ["finetune.py", *map(str, [*arguments, *EXACT, "--json", tmp_path / "all.json", "--quiet"])]
-    )
-    command_line.run(finetune.main)
+    run(monkeypatch, *arguments, *EXACT, "--json", tmp_path / "all.json", "--quiet")
     runs = json.loads((tmp_path / "all.json").read_text())["runs"]
     assert sorted(Path(run["output"]).name for run in runs) == [f"{name}_antialiased.json" for name in "abc"]
     for model in (first, second, other):
         together = json.loads((tmp_path / "runs" / model.stem / "result.json").read_text())
         assert together in runs
         alone = tmp_path / f"alone_{model.stem}"
-        monkeypatch.setattr(
-            sys, "argv", ["finetune.py", "--model", str(model), "--run-dir", str(alone), *EXACT, "--quiet"]
-        )
-        command_line.run(finetune.main)
+        run(monkeypatch, "--model", model, "--run-dir", alone, *EXACT, "--quiet")
         record = json.loads((alone / "result.json").read_text())
         for ours, theirs in zip(together["history"], record["history"], strict=True):
             assert ours == pytest.approx(theirs, rel=1e-6)
@@ -227,13 +225,12 @@ def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quic
 
 def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report):
     models = [lstm(tmp_path / f"{name}.json", gain) for name, gain in (("a", ALIASING), ("b", 100.0))]
-    base = ["finetune.py", "--model", *map(str, models), "--run-dir", str(tmp_path / "runs"), *EXACT[2:]]
-    monkeypatch.setattr(sys, "argv", [*base, "--updates", "60"])
-    command_line.run(finetune.main)
+    arguments = ["--model", *models, "--run-dir", tmp_path / "runs", *EXACT[2:], "--updates", 60]
+    run(monkeypatch, *arguments)
     shutil.rmtree(tmp_path / "runs" / "b" / "checkpoints" / "60")  # b was about to be saved
     unbroken = [(tmp_path / "runs" / name / "result.json").read_text() for name in "ab"]
     capsys.readouterr()
-    command_line.run(finetune.main)
+    run(monkeypatch, *arguments)
     assert "resuming after update 50 of 60 in 2 folders" in capsys.readouterr().err
     for name, before in zip("ab", map(json.loads, unbroken), strict=True):
         after = json.loads((tmp_path / "runs" / name / "result.json").read_text())
@@ -255,8 +252,7 @@ def test_a_model_with_a_knob_is_trained_and_measured_at_five_positions(tmp_path,
     document = simple_rnn(inputs=2, hidden=4)
     (tmp_path / "amp.json").write_text(json.dumps(document))
     arguments = ["--model", tmp_path / "amp.json", "--run-dir", tmp_path / "run", "--updates", 20, "--batch-size", 4]
-    monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments), "--quiet"])
-    command_line.run(finetune.main)
+    run(monkeypatch, *arguments, "--quiet")
     record = json.loads((tmp_path / "run" / "result.json").read_text())
     assert [(m["role"], m["knobs"][0]) for m in record["models"]] == [
         (role, knob) for knob in (0.5, 0.0, 0.25, 0.75, 1.0) for role in ("teacher", "student")
@@ -275,8 +271,7 @@ def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, mo
     }  # fmt: skip
     (tmp_path / "both.nam").write_text(json.dumps(document))
     arguments = ["--model", tmp_path / "both.nam", "--run-dir", tmp_path / "run", "--updates", 3, "--batch-size", 2]
-    monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments), "--quiet"])
-    command_line.run(finetune.main)
+    run(monkeypatch, *arguments, "--quiet")
     record = json.loads((tmp_path / "run" / "result.json").read_text())
     assert [m["role"] for m in record["models"]] == ["teacher", "student"] * 2
     large, small = (m["metrics"]["NMR-T"] for m in record["models"] if m["role"] == "student")
@@ -300,9 +295,7 @@ def test_models_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
 def test_two_hosts_with_one_command_line(finished, tmp_path):
     """One of them writes; what it writes is what one host alone finds, to rounding."""
     _, model, _ = finished
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [*COMMAND, "--model", model, *EXACT, "--batch-size", "8"]
     hosts = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     both = [

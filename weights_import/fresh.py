@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxalias.config import LSTMConfig, WaveNetConfig
@@ -19,13 +20,8 @@ _LEGACY_KEYS = (
 
 
 def guitarml_file(config: LSTMConfig, params: Params, note: dict[str, Any]) -> ModelFile:
-    """A SimpleRNN file, as Automated-GuitarAmpModelling writes it; its rate is 44.1 kHz."""
-    data = {
-        "model": "SimpleRNN", "input_size": 1, "skip": int(config.skip), "output_size": 1, "unit_type": "LSTM",
-        "num_layers": config.num_layers, "hidden_size": config.hidden_size, "bias_fl": True,
-    }  # fmt: skip
-    state: dict[str, Any] = {key: [] for key, _, _ in guitarml.tensors(config)}
-    return _file("guitarml", {"model_data": data, "state_dict": state}, config, params, guitarml.SAMPLE_RATE, note)
+    """A SimpleRNN file; its rate is 44.1 kHz."""
+    return _file("guitarml", guitarml.empty(config), config, params, guitarml.SAMPLE_RATE, note)
 
 
 def nam_file(config: WaveNetConfig, params: Params, sample_rate: int, note: dict[str, Any]) -> ModelFile:
@@ -46,14 +42,8 @@ def _file(name: str, document: dict, config: Config, params: Params, sample_rate
     form = {"nam": nam.FORMAT, "guitarml": guitarml.FORMAT}[name]
     if isinstance(config, WaveNetConfig):  # the scale stands among the weights too, which players read as float32
         config = config.model_copy(update={"head_scale": float(np.float32(config.head_scale))})
-    exact = _in_float32(params)
+    exact = jax.tree.map(lambda array: np.asarray(array, np.float32).astype(np.float64), params)
     document = form.write(metadata.with_note(document, note), config, exact)
-    layout = json_text.Layout(indent=None, separators=(", ", ": "), newline="\n", ascii_only=True, end="\n")
+    layout = json_text.PLAIN._replace(end="\n")
     networks = (Network(config, exact, sample_rate),)
     return ModelFile(Path(name), name, networks, document, partial(json_text.render, layout=layout))
-
-
-def _in_float32(params: Params) -> Params:
-    if isinstance(params, dict):
-        return {key: _in_float32(value) for key, value in params.items()}
-    return np.asarray(params, np.float32).astype(np.float64)

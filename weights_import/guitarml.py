@@ -101,13 +101,16 @@ def create(network: Network, about: dict) -> dict:
     ):
         if value not in wanted:
             raise fault(key, f"must be {' or '.join(map(str, wanted))}: {why}", value)
+    return write({**empty(config), "metadata": about}, config, network.params)
+
+
+def empty(config: LSTMConfig) -> dict:
+    """The document of a model, as Automated-GuitarAmpModelling writes it, its weights still to be put in."""
     data = ModelData(
-        model="SimpleRNN", input_size=config.input_size, skip=1, output_size=1, unit_type="LSTM", num_layers=1,
-        hidden_size=config.hidden_size, bias_fl=True,
+        model="SimpleRNN", input_size=config.input_size, skip=int(config.skip), output_size=1, unit_type="LSTM",
+        num_layers=config.num_layers, hidden_size=config.hidden_size, bias_fl=True,
     )  # fmt: skip
-    state = dict.fromkeys(key for key, _, _ in tensors(config))
-    document = {"model_data": data.model_dump(), "state_dict": state, "metadata": about}
-    return write(document, config, network.params)
+    return {"model_data": data.model_dump(), "state_dict": dict.fromkeys(key for key, _, _ in tensors(config))}
 
 
 def tensors(config: Any) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:

@@ -7,8 +7,9 @@ from jax.scipy.signal import fftconvolve
 from jaxtyping import Array, Float
 
 from jaxalias.models import activations
-from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, uniform
+from jaxalias.models.convolution import DilatedConv, Pointwise, remembered
 from jaxalias.models.feedforward import Memory
+from jaxalias.models.initial_weights import uniform
 from jaxalias.wavenet_config import ConvNetConfig, LinearConfig
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxalias.models.initial_weights import uniform
+
 
 class DilatedConv(nn.Module):
     """Causal convolution as a sum of shifted matrix products, the newest sample under the last tap."""
@@ -54,12 +56,6 @@ def remembered(
 def newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Array, "c s"]:
     """The end of a signal, as long as another is: all convolutions drop their first samples."""
     return longer[:, longer.shape[1] - like.shape[1] :]
-
-
-def uniform(fan_in: int) -> Any:
-    """PyTorch's initialisation: uniform within 1 / sqrt(fan in)."""
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def _mix(weight: Float[Array, "rows c"], x: Float[Array, "d t"], groups: int) -> Float[Array, "rows t"]:

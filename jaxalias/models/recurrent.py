@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias.config import GRUConfig, LSTMConfig
+from jaxalias.models.initial_weights import uniform
 
 State = tuple[Any, ...]
 """The state of each layer, then (b, knobs) where the model has any; the first axis of every array is the batch."""
@@ -44,7 +45,7 @@ class Recurrent(nn.Module):
             cell = self._cell(layer, config.hidden_size if layer else config.input_size)
             signal, end = self.over_time(cell if layer else _turned(cell, knobs), signal, start)
             reached.append(end)
-        head = _uniform(config.hidden_size)
+        head = uniform(config.hidden_size)
         weight = self.param("head_weight", head, (1, config.hidden_size))
         y = jnp.einsum("tbh,h->bt", signal, weight[0], precision=jax.lax.Precision.HIGHEST)
         if config.head_bias:
@@ -54,15 +55,15 @@ class Recurrent(nn.Module):
     def _cell(self, layer: int, inputs: int) -> dict[str, Array]:
         """Declare the parameters of a layer, under PyTorch's names; biases that it has not are zero."""
         hidden, rows = self.config.hidden_size, self.gates * self.config.hidden_size
-        uniform = _uniform(hidden)
+        initialise = uniform(hidden)
         for name in self.stored:
             self.param(f"{name}_l{layer}", nn.initializers.zeros, (hidden,))
-        input_weight = self.param(f"weight_ih_l{layer}", uniform, (rows, inputs))
+        input_weight = self.param(f"weight_ih_l{layer}", initialise, (rows, inputs))
         names = {0: (), 1: ("bias",), 2: ("bias_ih", "bias_hh")}[self.config.bias_vectors]
-        biases = [self.param(f"{name}_l{layer}", uniform, (rows,)) for name in names]
+        biases = [self.param(f"{name}_l{layer}", initialise, (rows,)) for name in names]
         none = jnp.zeros(rows, input_weight.dtype)
         bias_ih, bias_hh = (*biases, none, none)[:2]
-        hidden_weight = self.param(f"weight_hh_l{layer}", uniform, (rows, hidden))
+        hidden_weight = self.param(f"weight_hh_l{layer}", initialise, (rows, hidden))
         return {"input": input_weight, "hidden": hidden_weight, "bias_ih": bias_ih, "bias_hh": bias_hh}
 
 
@@ -85,12 +86,6 @@ def _turned(cell: dict[str, Array], knobs: State) -> dict[str, Array]:
 
 def _times(gain: float, x: Array) -> Array:
     return x if gain == 1 else gain * x
-
-
-def _uniform(hidden: int) -> Any:
-    """PyTorch's initialisation: uniform within 1 / sqrt(hidden)."""
-    bound = hidden**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def dot(a: Float[Array, "b n"], weight: Float[Array, "n m"]) -> Float[Array, "b m"]:
