@@ -27,7 +27,8 @@ class ModelFileError(ValueError):
 
 def fault(key: str, rule: str, value: Any) -> ModelFileError:
     """The error for one value of a file: key, rule, and what stands there, cut to a readable length."""
-    return ModelFileError(f"{key}: {rule}, got {_REPR.repr(value)}")
+    shown = _REPR.repr(value)
+    return ModelFileError(f"{key}: {rule}, got {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + ' ...'}")
 
 
 @contextmanager
@@ -41,6 +42,7 @@ def inside(key: str) -> Iterator[None]:
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+_LONGEST = 300  # characters, of all its parts together
 
 
 class Network(NamedTuple):
