@@ -24,6 +24,7 @@ class Task(NamedTuple):
 
     label: str  # the file, and which of its networks
     network: Network
+    teacher: Network  # what it learns to answer as: itself as it was, or another of its file
     config: FineTuneConfig
     model_sha256: str  # of the file
     run_dir: Path  # with its checkpoints
@@ -43,6 +44,7 @@ def claim(task: Task) -> Checkpoints:
         "config": task.config.model_dump(mode="json"),
         "model": task.network.config.model_dump(mode="json"),
         "model_sha256": task.model_sha256,
+        "teacher": task.teacher.name,
     }
     with input_errors():
         return Checkpoints(task.run_dir, identity)
@@ -60,7 +62,7 @@ def in_step(claimed: Group) -> Iterator[tuple[Group, int]]:
 
     def shape(entry: tuple[Task, Checkpoints]) -> str:
         task = entry[0]
-        return repr((task.network.config, task.network.sample_rate, task.config))
+        return repr((task.network.config, task.teacher.config, task.network.sample_rate, task.config))
 
     for _, alike in itertools.groupby(sorted(claimed, key=shape), key=shape):
         group = list(alike)
@@ -81,8 +83,11 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
     started = time.monotonic()
     with input_errors():
-        students = [Student(task.label, task.network.params, task.config) for task in tasks]
-        run = runs.prepare(models.build(tasks[0].network.config), students, tasks[0].network.sample_rate)
+        students = [
+            Student(task.label, task.teacher.params, task.config, initial=task.network.params) for task in tasks
+        ]
+        model, teacher = (models.build(network.config) for network in (tasks[0].network, tasks[0].teacher))
+        run = runs.prepare(model, students, tasks[0].network.sample_rate, teacher)
     for task, left_out in zip(tasks, run.left_out, strict=True):
         if left_out and not quiet:
             what = "tones have more than one settled answer and are left out"
@@ -126,7 +131,7 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         raise SystemExit(130)
     for task, before, after in zip(tasks, fresh.best_loss, progress.best_loss, strict=True):
         if before == after:
-            what = "no update improved the validation loss: the student is the teacher; try more updates"
+            what = "no update improved the validation loss: the student is the model as it was; try more updates"
             print(f"{task.label}: {what}", file=sys.stderr)
     seconds = time.monotonic() - started
     return [Training(part, progress.updates_done - done, seconds) for part in training.split(progress)]

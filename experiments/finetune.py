@@ -101,6 +101,12 @@ def parse_arguments() -> Any:
         metavar="N",
         help="run the teacher on N tones, once, and train on these at any phase (default: new tones in every batch)",
     )
+    parser.add_argument(
+        "--teacher",
+        choices=["own", "largest"],
+        default="own",
+        help="in a container of several sizes: what each learns to answer as, itself as it was or the largest",
+    )
     parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
     parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
     parser.add_argument(
@@ -145,8 +151,8 @@ def plan(args: Any) -> Iterator[Job]:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         tasks = [
             Task(
-                source.label(network), network, resolve_config(args, network), digest,
-                run_dir / network.name.replace(" ", "_"),
+                source.label(network), network, source.network if args.teacher == "largest" else network,
+                resolve_config(args, network), digest, run_dir / network.name.replace(" ", "_"),
             )
             for network in source.networks
         ]  # fmt: skip
@@ -163,18 +169,23 @@ def resolve_config(args: Any, network: Network) -> FineTuneConfig:
 def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
     """Export, measure and report; the record of INTERFACE.md.
 
-    Students are measured against their own teachers, models with knobs at several positions (`positions`). Pictures
-    and page show the largest network, its knobs in the middle.
+    Students are measured against their teachers, models with knobs at several positions (`positions`). Pictures
+    and page show the largest network, its knobs in the middle. A model that learned from a larger one is also
+    measured as it was, against the same teacher.
     """
     parts = [result.progress for result in results if result.progress is not None]
     student = export(job, parts)
     groups = [
         [
-            measuring.candidate_of(job.source, task.network, "teacher", knobs=knobs),
-            measuring.candidate_of(student, network, "student", knobs=knobs),
+            measuring.candidate_of(job.source, task.teacher, "teacher", knobs=knobs),
+            *(
+                measuring.candidate_of(file, network, "student", knobs=knobs)
+                for file, network in ((job.source, task.network), (student, trained))
+                if network is not task.teacher
+            ),
         ]
-        for task, network in reversed(list(zip(job.tasks, student.networks, strict=True)))
-        for knobs in positions(models.build(network.config).knobs)
+        for task, trained in reversed(list(zip(job.tasks, student.networks, strict=True)))
+        for knobs in positions(models.build(trained.config).knobs)
     ]
     record, performances = measuring.measure(groups, job.source.sample_rate, clips, quiet=quiet)
     networks = [
@@ -184,6 +195,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
             "seconds": result.seconds,
             "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
             "preset": task.config.preset,
+            "teacher": job.source.label(task.teacher),
             "config": task.config.model_dump(mode="json"),
             "history": part.history[0],
         }
@@ -217,6 +229,7 @@ def export(job: Job, parts: Sequence[Progress]) -> ModelFile:
         "preset": config.preset,
         "updates": config.updates,
         "seed": config.seed,
+        "teacher": "own" if all(task.teacher is task.network for task in job.tasks) else "largest",
     }
     with input_errors():
         best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]

@@ -51,6 +51,7 @@ class Student(NamedTuple):
     name: str  # for errors
     teacher: Params  # in any precision
     config: FineTuneConfig
+    initial: Params | None = None  # where it begins, of the students' model; None: as its teacher
 
 
 class Exercises(NamedTuple):
@@ -66,6 +67,7 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     """Get ready to draw, with the students and the tones of every batch spread over the devices of `mesh`.
 
     Args:
+        model: the teachers'.
         students: alike but for their names, teachers and seeds, as far as this stage goes.
         frozen: their teachers' parameters in the precision of the run, students along the first axis.
 

@@ -45,28 +45,37 @@ class Run(NamedTuple):
     left_out: tuple[int, ...]  # tones of each one's table with more than one answer
 
 
-def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
+def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher_model: Model | None = None) -> Run:
     """Build the functions of a run that fine-tunes copies of one teacher, or of several of one shape.
 
     Args:
-        students: their configs may differ in seed and in the weights of the loss. The run casts the teachers to
+        students: their configs may differ in seed and in the weights of the loss. The run casts the parameters to
             `config.precision`.
         sample_rate: Hz, that of the model files.
+        teacher_model: the teachers', where it is another than the students'; these then have `initial` parameters.
 
     Raises:
         ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
-            or asks for float64 without JAX's 64-bit mode; configs that differ in other ways; or a teacher that is
-            silent or not finite.
+            or asks for float64 without JAX's 64-bit mode; configs that differ in other ways; teachers with another
+            number of knobs; or a teacher that is silent or not finite.
     """
     config = students[0].config
     refuse_different(students)
     mesh = parallel.mesh_for(len(students), config.batch_size, exercises.VALIDATION_TONES)
-    cast = [models.cast(student.teacher, config.precision) for student in students]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cast)
-    frozen = jax.device_put(stacked, parallel.layout_of_students(mesh, -1))
+    teacher_model = teacher_model or model
+    if teacher_model.knobs != model.knobs:
+        raise ValueError(f"a teacher with {teacher_model.knobs} knobs for students with {model.knobs}")
+
+    def stacked(every: Sequence[Params]) -> Params:
+        cast = [models.cast(params, config.precision) for params in every]
+        together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cast)
+        return jax.device_put(together, parallel.layout_of_students(mesh, -1))
+
+    frozen = stacked([student.teacher for student in students])
+    initial = stacked([student.teacher if student.initial is None else student.initial for student in students])
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
-    heard = exercises.prepare(model, students, frozen, sample_rate, mesh)
+    heard = exercises.prepare(teacher_model, students, frozen, sample_rate, mesh)
     every = [losses.weights(student.config.loss) for student in students]
     weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
 
@@ -123,7 +132,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int) -> Run:
     readable = parallel.whole(mesh)
     jit_validate = jax.jit(validate, out_shardings=readable)
     return Run(
-        start=partial(jax.jit(start, out_shardings=laid_out), frozen),
+        start=partial(jax.jit(start, out_shardings=laid_out), initial),
         draw=heard.draw,
         lead_in=jax.jit(lead_in, donate_argnums=0, out_shardings=laid_out),
         update=jax.jit(update, donate_argnums=0, out_shardings=(laid_out, readable)),

@@ -261,8 +261,9 @@ def test_a_model_with_a_knob_is_trained_and_measured_at_five_positions(tmp_path,
     assert len(set(noted)) == 5
 
 
-def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, monkeypatch, quick_report):
-    names = ("max_value_0.5", "max_value_1")
+@pytest.fixture
+def container(tmp_path):
+    """A file of two models, the first twice as loud."""
     small, large = (json.loads(wavenet(tmp_path / f"{scale}.nam", scale).read_text()) for scale in (0.5, 0.25))
     members = [{"max_value": 0.5, "model": small}, {"max_value": 1.0, "model": large}]
     document = {
@@ -270,6 +271,11 @@ def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, mo
         "sample_rate": 48_000,
     }  # fmt: skip
     (tmp_path / "both.nam").write_text(json.dumps(document))
+    return document
+
+
+def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, monkeypatch, quick_report, container):
+    names = ("max_value_0.5", "max_value_1")
     arguments = ["--model", tmp_path / "both.nam", "--run-dir", tmp_path / "run", "--updates", 3, "--batch-size", 2]
     run(monkeypatch, *arguments, "--quiet")
     record = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -282,7 +288,20 @@ def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, mo
     for before, after in zip(source.networks, student.networks, strict=True):
         assert after.config == before.config
     kept = {key: value for key, value in student.document.items() if key != "metadata"}
-    assert list(kept) == list(document)
+    assert list(kept) == list(container)
+
+
+def test_a_small_model_of_a_container_can_learn_from_the_largest(tmp_path, monkeypatch, quick_report, container):
+    arguments = ["--model", tmp_path / "both.nam", "--run-dir", tmp_path / "run", "--updates", 40, "--batch-size", 2]
+    run(monkeypatch, *arguments, "--teacher", "largest", "--quiet")
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert [m["role"] for m in record["models"]] == ["teacher", "student", "teacher", "student", "student"]
+    large, _, same_large, before, after = record["models"]
+    assert large["path"] == same_large["path"] == record["networks"][0]["teacher"] == record["networks"][1]["teacher"]
+    assert before["path"] == f"{tmp_path / 'both.nam'} [{record['networks'][0]['label'].split('[')[1]}"
+    assert before["metrics"]["ESR-T"] > -10
+    assert after["metrics"]["ESR-T"] < before["metrics"]["ESR-T"] - 0.1  # 40 updates at 3e-4 go a little way
+    assert weights_import.load(record["output"]).document["metadata"]["training"]["jaxalias"]["teacher"] == "largest"
 
 
 def test_models_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
