@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from experiments import command_line
+from experiments import command_line, training_signal
 from experiments.command_line import input_errors
-from jaxalias import models, runs, training
+from jaxalias import evaluation, models, oversampling, runs, training
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.exercises import Student
+from jaxalias.recordings import Pair
 from jaxalias.training import Progress
 from weights_import import Network
+
+MUSIC_S, MUSIC_SEED = 60.0, 0  # of the training signal, for a config with `music_rows`
 
 
 class Task(NamedTuple):
@@ -75,6 +80,13 @@ def in_step(claimed: Group) -> Iterator[tuple[Group, int]]:
             yield together, step
 
 
+def play_music(task: Task) -> Pair:
+    """The project's training signal, and what the teacher makes of it at the multiple of its rate that is asked for."""
+    x = training_signal.make(MUSIC_S, task.teacher.sample_rate, MUSIC_SEED)
+    play = evaluation.player(models.build(task.teacher.config), task.teacher.params)
+    return Pair(x, np.asarray(oversampling.oversample(play, task.config.teacher_oversampling)(jnp.asarray(x)[None]))[0])
+
+
 def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     """Train a group from the update that it has reached to the last; what came of each task."""
     tasks, config = [task for task, _ in group], group[0][0].config
@@ -84,8 +96,12 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     started = time.monotonic()
     with input_errors():
         students = [
-            Student(task.label, task.teacher.params, task.config, initial=task.network.params) for task in tasks
-        ]
+            Student(
+                task.label, task.teacher.params, task.config,
+                initial=task.network.params, music=play_music(task) if config.music_rows else None,
+            )
+            for task in tasks
+        ]  # fmt: skip
         model, teacher = (models.build(network.config) for network in (tasks[0].network, tasks[0].teacher))
         run = runs.prepare(model, students, tasks[0].network.sample_rate, teacher)
     for task, left_out in zip(tasks, run.left_out, strict=True):

@@ -8,7 +8,7 @@ The method in eight lines, one update of it:
     target = harmonics.bandlimit(y, tones.increment, harmonics.highest_number(27.5, fs))
     memory = model.apply(student, x[:, :settling], model.initial_state(student, 40))[1]
     loss = losses.build(config.LossConfig(), fs)
-    gradient = jax.grad(lambda p: loss(model.apply(p, x[:, settling:], memory)[0], target)[0])(student)
+    gradient = jax.grad(lambda p: loss(model.apply(p, x[:, settling:], memory)[0], target, tones.increment)[0])(student)
     student = optax.apply_updates(student, optimiser.update(gradient, moments)[0])
 
 Axes in signatures: b batch, t samples, k harmonic, f FFT bin, n STFT frame, z critical band, h hidden unit,

@@ -23,6 +23,7 @@ __all__ = [
     "ConvNetConfig",
     "ESRConfig",
     "FineTuneConfig",
+    "HarmonicConfig",
     "LSTMConfig",
     "LayerArrayConfig",
     "LinearConfig",
@@ -94,7 +95,8 @@ class ESRConfig(Record):
     """Error-to-signal ratio (eq. 13)."""
 
     weight: NonNegativeFloat = 1.0
-    reduction: Literal["ratio_of_sums", "mean_of_ratios", "geometric"] = "mean_of_ratios"
+    reduction: Reduction = "mean_of_ratios"
+    knee: PositiveFloat = Field(0.01, description="soft_hinge: the ratio (-20 dB) under which it stops counting")
 
 
 class NMRConfig(Record):
@@ -103,22 +105,36 @@ class NMRConfig(Record):
     weight: NonNegativeFloat = 1.0
     reduction: Literal["mean_of_ratios", "geometric", "soft_hinge"] = "mean_of_ratios"
     knee: PositiveFloat = Field(0.03, description="soft_hinge: the ratio (-15 dB) under which it stops counting")
+    ramp: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the run over which the weight grows from 0; 0: it is there from the start"
+    )
+
+
+class HarmonicConfig(Record):
+    """Levels of the harmonics alone, aliases aside: mean squared difference in bels (see `losses`)."""
+
+    weight: PositiveFloat = 1.0
+    floor_db: Annotated[float, Field(lt=0)] = Field(
+        -60.0, description="under the strongest harmonic of the tone; what lies deeper counts little"
+    )
 
 
 class LossConfig(Record):
-    """L = ESR + lambda NMR + DC (eq. 17), each term with its weight, behind a low-pass pre-emphasis."""
+    """L = ESR + lambda NMR + DC (eq. 17) and the levels of harmonics, each with its weight, behind a pre-emphasis."""
 
     esr: ESRConfig = ESRConfig()
     nmr: NMRConfig = NMRConfig()
+    harmonic: HarmonicConfig | None = None
     dc_weight: NonNegativeFloat = 0.0
+    emphasis: Literal["flat", "a_weighting"] = Field("flat", description="below the edge of the low-pass")
     lowpass_pass_hz: PositiveFloat = 12_000.0
     lowpass_stop_hz: PositiveFloat = 16_000.0
     lowpass_attenuation_db: PositiveFloat = 80.0
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
-        if self.esr.weight == self.nmr.weight == self.dc_weight == 0:
-            raise ValueError("at least one of esr.weight, nmr.weight and dc_weight must be above 0")
+        if self.esr.weight == self.nmr.weight == self.dc_weight == 0 and self.harmonic is None:
+            raise ValueError("at least one of esr.weight, nmr.weight and dc_weight must be above 0, or harmonic given")
         return self
 
 
@@ -129,6 +145,9 @@ class OptimiserConfig(Record):
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: PositiveFloat | None = Field(None, description="global norm of the gradient")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the exported average; 0: none")
+    pull: NonNegativeFloat = Field(
+        0.0, description="decay towards where the run began instead of towards zero, decoupled as in AdamW"
+    )
 
 
 class FineTuneConfig(Record):
@@ -140,6 +159,10 @@ class FineTuneConfig(Record):
     batches_per_draw: PositiveInt = Field(1, description="batches of tones rendered together and taken in turn")
     table_tones: PositiveInt | None = Field(
         None, description="tones measured once, before the run, and drawn from with any phase; none: new tones always"
+    )
+    music_rows: NonNegativeInt = Field(0, description="segments of music in one update, besides the tones")
+    teacher_oversampling: Literal[1, 2, 4, 8] = Field(
+        1, description="multiple of its rate at which the teacher makes the targets: truer harmonics, less folded"
     )
     frame_s: PositiveFloat = Field(description="length of the frame of one update, of each tone's analysed part")
     precision: Literal["float32", "float64"] = "float32"

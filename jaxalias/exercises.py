@@ -13,36 +13,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
-from jaxalias import harmonics, harmonics_table, models, parallel, sines, teacher
+from jaxalias import excerpts, frames, harmonics, harmonics_table, models, parallel, sines, teacher
 from jaxalias.config import FineTuneConfig
 from jaxalias.dsp import midi_to_hz
+from jaxalias.frames import AXES, Frames
 from jaxalias.harmonics import Harmonics
 from jaxalias.harmonics_table import Table
 from jaxalias.models import Model, Params
+from jaxalias.recordings import Pair
 
 VALIDATION_TONES = 24
 _TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run makes that many draws
 _KNOBS = 2**32 - 2  # folded into the key of a draw for the positions of the knobs
+_MUSIC = 2**32 - 3  # and for where excerpts begin
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, VALIDATION_TONES)  # off the semitone grid of the evaluation
 _VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # even over 0 ... 1, whatever the pitch
-
-
-class Frames(NamedTuple):
-    """Batches of tones cut into frames: what a model hears first, what in each frame, what it should answer.
-
-    Of one student, or of all with them as the first axis.
-    """
-
-    knobs: Float[Array, "*student batch tone knob"]  # where they stand, of a model that has some
-    lead_in: Float[Array, "*student batch tone settling"]
-    inputs: Float[Array, "*student batch frame tone t"]
-    targets: Float[Array, "*student batch frame tone t"]
-
-
-AXES = Frames._make((1, 1, 2, 2))
-"""Where the tones are, for `parallel`, which puts the students before them."""
 
 
 class Student(NamedTuple):
@@ -52,6 +39,7 @@ class Student(NamedTuple):
     teacher: Params  # in any precision
     config: FineTuneConfig
     initial: Params | None = None  # where it begins, of the students' model; None: as its teacher
+    music: Pair | None = None  # and what it should become, for a config with `music_rows`
 
 
 class Exercises(NamedTuple):
@@ -80,6 +68,8 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     frame = round(config.frame_s * sample_rate)
     if config.table_tones and model.knobs:
         raise ValueError("table_tones: not for a model with knobs, a table would hold few of their positions")
+    if config.music_rows and model.knobs:
+        raise ValueError("music_rows: not for a model with knobs, music has its target at one position")
     if not 2048 <= frame <= analysed:
         raise ValueError(
             f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
@@ -94,12 +84,15 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     )  # fmt: skip
 
     def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
-        return teacher.analyse(model, params, tones, knobs, settling=settling, analysed=analysed, number=number)
+        return teacher.analyse(
+            model, params, tones, knobs,
+            settling=settling, analysed=analysed, number=number, factor=config.teacher_oversampling,
+        )  # fmt: skip
 
     def frames_of(tones: sines.Tones, knobs: Array, answer: Harmonics, frame: int) -> Frames:
         x = sines.render(tones, settling + analysed)
         y = harmonics.resynthesise(answer, tones.increment, analysed)
-        return Frames(knobs, x[:, :settling], _cut(x[:, settling:], frame), _cut(y, frame))
+        return Frames(tones.increment, knobs, x[:, :settling], frames.cut(x[:, settling:], frame), frames.cut(y, frame))
 
     def from_teacher(frame: int, params: Params, tones: sines.Tones, knobs: Array) -> Frames:
         def one_batch(batch: tuple[sines.Tones, Array]) -> Frames:
@@ -141,8 +134,9 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         with _about(student):
             teacher.refuse_unusable(targets[0, 0], tones.increment, sample_rate)
     updates = analysed // frame * config.batches_per_draw
+    lengths = {"settling": settling, "analysed": analysed, "frame": frame}
     if config.table_tones is None:
-        return Exercises(partial(jax.jit(draw), params=frozen), updates, validation, (0,) * len(students))
+        return Exercises(_compiled(draw, students, lengths, params=frozen), updates, validation, (0,) * len(students))
     on_all = parallel.over_tones(answer_of, parallel.mesh_for(1, config.batch_size), (-1, 0), 0)
     analyse = jax.jit(on_all, out_shardings=parallel.whole(mesh))
     tables, left_out = [], []
@@ -153,8 +147,24 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
             table, unusable = harmonics_table.measure(ask, measured, config.batch_size)
         tables.append(table)
         left_out.append(unusable)
-    draw_ready = partial(jax.jit(draw_from_table), tables=harmonics_table.stack(tables))
+    draw_ready = _compiled(draw_from_table, students, lengths, tables=harmonics_table.stack(tables))
     return Exercises(draw_ready, updates, validation, tuple(left_out))
+
+
+def _compiled(draw: Callable[..., Frames], students: Sequence[Student], lengths: dict[str, int], **known: Any) -> Any:
+    """A draw of tones, with music beside them where the config asks for it."""
+    config = students[0].config
+    if not config.music_rows:
+        return partial(jax.jit(draw), **known)
+    shape = (config.batches_per_draw, config.music_rows)
+    least = lengths["settling"] + lengths["analysed"]
+    every = excerpts.stack([s.music for s in students], [s.name for s in students], least, config.precision)
+    pick = jax.vmap(lambda key, music: excerpts.draw(jax.random.fold_in(key, _MUSIC), music, shape, **lengths))
+
+    def mixed(keys: Array, music: excerpts.Music, **known: Any) -> Frames:
+        return frames.join(draw(keys, **known), pick(keys, music))
+
+    return partial(jax.jit(mixed), music=every, **known)
 
 
 @contextmanager
@@ -174,8 +184,3 @@ def _validation_knobs(count: int) -> np.ndarray:
     """Positions (tone, knob) that fill the cube evenly, whatever pitch and amplitude (Roberts' sequence)."""
     root = np.polynomial.Polynomial([-1, -1, *[0] * (count - 1), 1]).roots().real.max() if count else 1.0
     return (0.5 + np.arange(VALIDATION_TONES)[:, None] * root ** -np.arange(1.0, count + 1)) % 1
-
-
-def _cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:
-    count = x.shape[1] // frame
-    return jnp.moveaxis(x[:, : count * frame].reshape(x.shape[0], count, frame), 1, 0)

@@ -1,12 +1,13 @@
-"""ESR, NMR and DC behind a low-pass, weighted into one number (eqs. 13-17)."""
+"""ESR, NMR, DC and the levels of the harmonics behind a pre-emphasis, weighted into one number (eqs. 13-17)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxalias import dsp
+from jaxalias import dsp, phase
 from jaxalias.config import LossConfig, Reduction
 from jaxalias.nmr import nmr
 
@@ -22,23 +23,27 @@ class Differences(NamedTuple):
     power: Float[Array, "b"]  # of the target, mean square
     offset: Float[Array, "b"]  # mean
     nmr: Float[Array, "b"]  # noise-to-mask ratio
+    harmonic: Float[Array, "b"] | None  # mean square of the harmonics' differences in bels, where asked for
 
 
 class Loss(NamedTuple):
-    """loss(estimate, target) -> (total, its terms by name, unweighted), in steps that can be taken apart.
+    """loss(estimate, target, increment) -> (total, its terms by name, unweighted), in steps that can be taken apart.
 
-    measure: every tone by itself, so that tones can lie on different devices.
+    measure: every tone by itself, so that tones can lie on different devices; `increment` is f0 / Fs in turns a
+        sample, 0 for what is no tone and has no harmonics.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
     """
 
-    measure: Callable[[Float[Array, "b t"], Float[Array, "b t"]], Differences]
+    measure: Callable[[Float[Array, "b t"], Float[Array, "b t"], phase.Turns], Differences]
     terms: Callable[[Differences], Terms]
     weights: dict[str, float]
 
-    def __call__(self, estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> tuple[Float[Array, ""], Terms]:
+    def __call__(
+        self, estimate: Float[Array, "b t"], target: Float[Array, "b t"], increment: phase.Turns
+    ) -> tuple[Float[Array, ""], Terms]:
         """All steps."""
-        terms = self.terms(self.measure(estimate, target))
+        terms = self.terms(self.measure(estimate, target, increment))
         return total(terms, self.weights), terms
 
 
@@ -51,7 +56,7 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     """The loss of a preset.
 
     Target and estimate pass the same zero-padded low-pass first, designed for `sample_rate`: what lies
-    above its edge is not asked of the student.
+    above its edge is not asked of the student. A-weighting, where asked for, is in series with it.
 
     Raises:
         ValueError: the low-pass does not fit below half the sample rate, or the loss is called with a
@@ -59,23 +64,39 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     """
     taps = dsp.lowpass_taps(sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db)
 
-    def measure(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> Differences:
+    if config.emphasis == "a_weighting":
+        taps = np.convolve(taps, dsp.a_weighting_taps(sample_rate))
+
+    def measure(estimate: Float[Array, "b t"], target: Float[Array, "b t"], increment: phase.Turns) -> Differences:
         estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
-        return Differences(*_differences(estimate, target), nmr(estimate, target, sample_rate))
+        harmonic = None
+        if config.harmonic is not None:
+            harmonic = harmonic_distance(estimate, target, increment, config.harmonic.floor_db)
+        return Differences(*_differences(estimate, target), nmr(estimate, target, sample_rate), harmonic)
 
     def terms(tones: Differences) -> Terms:
-        return {
-            "ESR": _esr(tones.error, tones.power, config.esr.reduction),
+        found = {
+            "ESR": _esr(tones.error, tones.power, config.esr.reduction, config.esr.knee),
             "NMR": reduce(tones.nmr, config.nmr.reduction, config.nmr.knee),
             "DC": _dc(tones.offset, tones.power),
         }
+        return found if tones.harmonic is None else {**found, "harmonic": jnp.mean(tones.harmonic)}
 
     return Loss(measure, terms, weights(config))
 
 
 def weights(config: LossConfig) -> dict[str, float]:
-    """Of each term in the total."""
-    return {"ESR": config.esr.weight, "NMR": config.nmr.weight, "DC": config.dc_weight}
+    """Of each term in the total, once they are grown."""
+    always = {"ESR": config.esr.weight, "NMR": config.nmr.weight, "DC": config.dc_weight}
+    return always if config.harmonic is None else {**always, "harmonic": config.harmonic.weight}
+
+
+def grown(config: LossConfig, share: Float[Array, ""]) -> dict[str, Any]:
+    """What part of its weight each term has after that share (0 to 1) of the run."""
+    factors: dict[str, Any] = dict.fromkeys(weights(config), 1.0)
+    if config.nmr.ramp:
+        factors["NMR"] = jnp.minimum(share / config.nmr.ramp, 1.0)
+    return factors
 
 
 def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: Reduction) -> Float[Array, ""]:
@@ -85,13 +106,34 @@ def esr(estimate: Float[Array, "b t"], target: Float[Array, "b t"], reduction: R
     The others reduce the tones' own ratios.
     """
     error, power, _ = _differences(estimate, target)
-    return _esr(error, power, reduction)
+    return _esr(error, power, reduction, 1.0)
 
 
 def dc(estimate: Float[Array, "b t"], target: Float[Array, "b t"]) -> Float[Array, ""]:
     """Mean over tones of the squared difference of offsets, over the mean square of the targets."""
     _, power, offset = _differences(estimate, target)
     return _dc(offset, power)
+
+
+def harmonic_distance(
+    estimate: Float[Array, "b t"], target: Float[Array, "b t"], increment: phase.Turns, floor_db: float = -60.0
+) -> Float[Array, "b"]:
+    """Mean over a tone's harmonics of the squared difference of their levels in bels; phases do not matter.
+
+    Read from the bins of one Hann-windowed FFT that are next to the harmonics, so that most of what lies between
+    them (aliases) is not seen; harmonics nearer than two bins are seen together. The floor, `floor_db` under the
+    strongest harmonic of the target, is added to both powers. 0 where there is no harmonic (increment 0).
+    """
+    samples = target.shape[1]
+    window = jnp.asarray(np.hanning(samples + 1)[:-1], target.dtype)
+    power, wanted = (jnp.abs(jnp.fft.rfft(window * x)) ** 2 for x in (estimate, target))
+    bins = jnp.arange(power.shape[1], dtype=target.dtype)
+    spacing = phase.signed(increment, target.dtype)[:, None] * samples  # of the harmonics, in bins
+    number = jnp.round(bins / jnp.maximum(spacing, 0.5))
+    near = (number >= 1) & (jnp.abs(bins - number * spacing) <= 0.5) & (spacing > 0)
+    floor = 10 ** (floor_db / 10) * jnp.max(jnp.where(near, wanted, 0), axis=1, keepdims=True) + _SILENCE
+    difference = jnp.log10((power + floor) / (wanted + floor))
+    return jnp.sum(jnp.where(near, difference**2, 0), axis=1) / jnp.maximum(jnp.sum(near, axis=1), 1)
 
 
 def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -> Float[Array, ""]:
@@ -115,9 +157,9 @@ def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:
     return jnp.mean(difference**2, axis=1), jnp.mean(target**2, axis=1), jnp.mean(difference, axis=1)
 
 
-def _esr(error: Array, power: Array, reduction: Reduction) -> Array:
+def _esr(error: Array, power: Array, reduction: Reduction, knee: float) -> Array:
     heard = power + _SILENCE
-    return jnp.mean(error) / jnp.mean(heard) if reduction == "ratio_of_sums" else reduce(error / heard, reduction)
+    return jnp.mean(error) / jnp.mean(heard) if reduction == "ratio_of_sums" else reduce(error / heard, reduction, knee)
 
 
 def _dc(offset: Array, power: Array) -> Array:

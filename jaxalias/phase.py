@@ -62,6 +62,13 @@ def add(a: Turns, b: Turns) -> Turns:
     return Turns(a.high + b.high + (low < a.low), low)
 
 
+def halve(turns: Turns, times: int) -> Turns:
+    """The fraction over 2**times (0 to 31), rounded down: as a frequency, at 2**times the sample rate."""
+    if times == 0:
+        return turns
+    return Turns(turns.high >> times, (turns.low >> times) | (turns.high << (32 - times)))
+
+
 def signed(turns: Turns, dtype: Any) -> Float[jax.Array, "..."]:
     """The fraction as a float in [-0.5, 0.5): small angles keep their relative precision."""
     high = jax.lax.bitcast_convert_type(turns.high, jnp.int32).astype(dtype)

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxalias import exercises, losses, models, parallel
+from jaxalias import exercises, losses, models, parallel, phase
 from jaxalias.config import FineTuneConfig, OptimiserConfig
-from jaxalias.exercises import Frames, Student
+from jaxalias.exercises import Student
+from jaxalias.frames import Frames
 from jaxalias.models import Model, Params, State
 
 
@@ -33,7 +34,10 @@ class TrainState(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The pure functions of one run, compiled once each (`prepare`)."""
+    """The pure functions of one run, compiled once each (`prepare`).
+
+    update: takes the number of the updates before it, in the run: it says which frame of the draw is next.
+    """
 
     start: Callable[[], TrainState]
     draw: Callable[[Key[Array, "student"]], Frames]
@@ -61,7 +65,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     """
     config = students[0].config
     refuse_different(students)
-    mesh = parallel.mesh_for(len(students), config.batch_size, exercises.VALIDATION_TONES)
+    rows = config.batch_size + config.music_rows
+    mesh = parallel.mesh_for(len(students), config.batch_size, rows, exercises.VALIDATION_TONES)
     teacher_model = teacher_model or model
     if teacher_model.knobs != model.knobs:
         raise ValueError(f"a teacher with {teacher_model.knobs} knobs for students with {model.knobs}")
@@ -81,7 +86,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     def start(params: Params) -> TrainState:
         somewhere = jnp.zeros(model.knobs)  # where they stand is drawn with the tones
-        fresh = jax.vmap(lambda one: model.initial_state(one, config.batch_size, somewhere))(params)
+        fresh = jax.vmap(lambda one: model.initial_state(one, rows, somewhere))(params)
         memory = jax.tree.map(lambda a: jnp.repeat(a[:, None], config.batches_per_draw, axis=1), fresh)
         return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), memory)
 
@@ -92,12 +97,14 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
         return jax.lax.map(one_batch, (lead_in, knobs))
 
-    def answer(params: Params, x: Array, y: Array, before: State) -> tuple[losses.Differences, State]:
+    def answer(
+        params: Params, x: Array, y: Array, increment: phase.Turns, before: State
+    ) -> tuple[losses.Differences, State]:
         estimate, after = model.apply(params, x, before)
-        return loss.measure(estimate, y), after
+        return loss.measure(estimate, y, increment), after
 
     listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
-    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0), (0, 0))
+    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0), (0, 0))
 
     @jax.vmap
     def add_up(tones: losses.Differences, weights: losses.Terms) -> losses.Terms:
@@ -108,13 +115,16 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.knobs))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
-        index, batch = divmod(number, config.batches_per_draw)
+        index, batch = divmod(number % heard.updates_per_draw, config.batches_per_draw)
+        factors = losses.grown(config.loss, number / config.updates)
+        heavy = {name: weight * factors[name] for name, weight in weights.items()}
+        increment = jax.tree.map(lambda word: word[:, batch], drawn.increment)
         before = jax.tree.map(lambda a: a[:, batch], state.memory)
 
         def frame_loss(params: Params) -> tuple[Array, tuple]:
             x, y = drawn.inputs[:, batch, index], drawn.targets[:, batch, index]
-            tones, after = answer_apart(params, x, y, before)
-            terms = add_up(tones, weights)
+            tones, after = answer_apart(params, x, y, increment, before)
+            terms = add_up(tones, heavy)
             return terms["loss"].sum(), (terms, after)  # a student's parameters move no other one's loss
 
         gradient, (terms, after) = jax.grad(frame_loss, has_aux=True)(state.params)
@@ -126,7 +136,9 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     def validate(params: Params, once: Frames) -> losses.Terms:
         memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
-        return add_up(answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], memory)[0], weights)
+        increment = jax.tree.map(lambda word: word[:, 0], once.increment)
+        tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], increment, memory)
+        return add_up(tones, weights)
 
     laid_out = parallel.layout_of_students(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
     readable = parallel.whole(mesh)
@@ -151,8 +163,10 @@ def refuse_different(students: Sequence[Student]) -> None:
     """
 
     def shared(config: FineTuneConfig) -> FineTuneConfig:
-        esr, nmr = (term.model_copy(update={"weight": 1.0}) for term in (config.loss.esr, config.loss.nmr))
-        loss = config.loss.model_copy(update={"esr": esr, "nmr": nmr, "dc_weight": 1.0})
+        weighed = ("esr", "nmr", "harmonic")
+        terms = {name: getattr(config.loss, name) for name in weighed}
+        alike = {name: term and term.model_copy(update={"weight": 1.0}) for name, term in terms.items()}
+        loss = config.loss.model_copy(update=alike | {"dc_weight": 1.0})
         return config.model_copy(update={"seed": 0, "loss": loss})
 
     for student in students:
@@ -164,9 +178,19 @@ def refuse_different(students: Sequence[Student]) -> None:
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:
-    """Adam on a constant or cosine schedule, behind a global-norm clip if one is set."""
+    """Adam on a constant or cosine schedule, behind a global-norm clip and with a pull to the start if set."""
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
-    return optax.chain(clip, optax.adam(rate))
+    pull = pull_to_start(config.pull) if config.pull else optax.identity()
+    return optax.chain(clip, optax.scale_by_adam(), pull, optax.scale_by_learning_rate(rate))
+
+
+def pull_to_start(strength: float) -> optax.GradientTransformation:
+    """Weight decay towards the first parameters: adds strength * (params - first) to the updates."""
+
+    def update(updates: Params, first: Params, params: Params | None = None) -> tuple[Params, Params]:
+        return jax.tree.map(lambda step, now, then: step + strength * (now - then), updates, params, first), first
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.copy, params), update)

@@ -1,6 +1,7 @@
 """The frozen model, and what it does to a tone once it has settled (eqs. 1-2)."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -38,14 +39,28 @@ def analyse(
     settling: int,
     analysed: int,
     number: int,
+    factor: int = 1,
 ) -> harmonics.Harmonics:
     """The harmonics of the settled output below Nyquist (eqs. 6-11): rebuilt, the target of training (eq. 12).
 
+    At `factor` times its rate the model is that many copies of itself, each fed every M-th sample (`oversampling`):
+    the same tone, begun a part of a sample later. Between their outputs lies what would have folded at its own rate.
+
     Args:
         number: harmonics of the lowest possible tone, see `harmonics.highest_number`.
+        factor: a power of two (static).
     """
-    y = settled(model, params, tones, knobs, settling=settling, analysed=analysed)
-    return harmonics.analyse(y, tones.increment, number)
+    times = factor.bit_length() - 1
+    slow = phase.halve(tones.increment, times)
+
+    def copy(branch: int) -> Float[Array, "b t"]:
+        later = tones._replace(phase=phase.add(tones.phase, phase.multiply(slow, branch)[1]))
+        return settled(model, params, later, knobs, settling=settling, analysed=analysed)
+
+    y = jnp.stack([copy(branch) for branch in range(factor)], axis=-1).reshape(tones.amplitude.shape[0], -1)
+    found = harmonics.analyse(y, slow, number)
+    keep = harmonics.below_nyquist(tones.increment, number)
+    return found._replace(coefficients=jnp.where(keep, found.coefficients, 0))
 
 
 def refuse_unusable(y: Float[Array | np.ndarray, "b t"], increment: phase.Turns, sample_rate: float) -> None:

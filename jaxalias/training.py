@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxalias import parallel
-from jaxalias.exercises import Frames
+from jaxalias.frames import Frames
 from jaxalias.models import Params
 from jaxalias.runs import Run, TrainState
 
@@ -124,7 +124,7 @@ def advance(
             drawn = run.draw(jax.vmap(jax.random.fold_in, (0, None))(keys, index))
         if number == 0:
             state = run.lead_in(state, drawn)
-        state, terms = run.update(state, drawn, number)
+        state, terms = run.update(state, drawn, done)
         settle()
         done += 1
         pending = {"update": done, "terms": terms}

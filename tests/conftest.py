@@ -9,9 +9,9 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "exercises", "nmr",
-    "losses", "metrics", "runs", "training", "recordings", "pretraining", "oversampling", "evaluation", "audio_files",
-    "listening", "webmushra", "ratings", "rating_statistics",
+    "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table", "frames", "excerpts", "exercises",
+    "nmr", "losses", "metrics", "runs", "training", "recordings", "pretraining", "oversampling", "evaluation",
+    "audio_files", "listening", "webmushra", "ratings", "rating_statistics",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import benchmark, stages
-from jaxalias import config, exercises, harmonics, models, nmr, presets, runs, sines
+from jaxalias import config, exercises, harmonics, models, nmr, phase, presets, runs, sines
+from jaxalias.frames import Frames
 
 FS = stages.SAMPLE_RATE
 _TCN = stages.NETWORKS["tcn"].config
@@ -116,9 +117,10 @@ def test_peer_updates(torch, peers, name):
     authors = presets.authors(model_config).model_copy(update=changes)
     run = runs.prepare(model, [exercises.Student("", params, authors)], FS)
     lead_in, x, y = np.split(stages._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
+    no_tone = phase.exact(np.zeros((1, 1, 2)))
     drawn = jax.tree.map(
         jnp.asarray,
-        exercises.Frames(np.zeros((1, 1, 2, 0)), lead_in[None, None], x[None, None, None], y[None, None, None]),
+        Frames(no_tone, np.zeros((1, 1, 2, 0)), lead_in[None, None], x[None, None, None], y[None, None, None]),
     )
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))

@@ -8,8 +8,8 @@ import pytest
 import scipy.signal
 import tolerances
 
-from jaxalias import dsp, losses
-from jaxalias.config import ESRConfig, LossConfig, NMRConfig
+from jaxalias import dsp, losses, phase
+from jaxalias.config import ESRConfig, HarmonicConfig, LossConfig, NMRConfig
 from jaxalias.nmr import nmr
 
 RNG = np.random.default_rng(0)
@@ -70,6 +70,10 @@ def test_frames_are_slices(samples: int, length: int, hop: int) -> None:
         dsp.frames(jnp.zeros((1, length - 1)), length, hop)
 
 
+def no_tones(count: int) -> phase.Turns:
+    return phase.exact(np.zeros(count))
+
+
 def test_reductions() -> None:
     wanted = {
         "mean_of_ratios": RATIOS.mean(),
@@ -98,7 +102,7 @@ def test_total_is_the_weighted_sum_of_named_terms_behind_the_lowpass() -> None:
         nmr=NMRConfig(weight=0.2, reduction="soft_hinge", knee=0.5),
         dc_weight=3.0,
     )
-    total, terms = losses.build(config, 44_100)(jnp.asarray(ESTIMATE), jnp.asarray(TARGET))
+    total, terms = losses.build(config, 44_100)(jnp.asarray(ESTIMATE), jnp.asarray(TARGET), no_tones(len(TARGET)))
     taps = dsp.lowpass_taps(44_100)
     estimate, target = (jnp.asarray([np.convolve(x, taps, "same") for x in s]) for s in (ESTIMATE, TARGET))
     wanted = {
@@ -114,12 +118,13 @@ def test_total_is_the_weighted_sum_of_named_terms_behind_the_lowpass() -> None:
 
 def test_a_perfect_match_costs_nothing_and_silence_divides_nothing_by_zero() -> None:
     loss = losses.build(LossConfig(dc_weight=1.0), 48_000)
-    total, terms = loss(jnp.asarray(TARGET), jnp.asarray(TARGET))
+    tones = no_tones(len(TARGET))
+    total, terms = loss(jnp.asarray(TARGET), jnp.asarray(TARGET), tones)
     assert terms["ESR"] == terms["DC"] == 0
     assert 0 <= total < 1e-9  # the floor of the noise pattern over the mask
-    silent, _ = loss(jnp.zeros((1, 2048)), jnp.zeros((1, 2048)))
+    silent, _ = loss(jnp.zeros((1, 2048)), jnp.zeros((1, 2048)), no_tones(1))
     assert 0 <= silent < 1e-9
-    assert np.isfinite(loss(jnp.asarray(TARGET), jnp.zeros_like(TARGET))[0])
+    assert np.isfinite(loss(jnp.asarray(TARGET), jnp.zeros_like(TARGET), tones)[0])
 
 
 def test_an_error_above_the_lowpass_is_not_asked_of_the_student() -> None:
@@ -127,6 +132,63 @@ def test_an_error_above_the_lowpass_is_not_asked_of_the_student() -> None:
     target = 0.5 * np.sin(2 * np.pi * 1000 * n / 44_100)
     fade = np.hanning(n.size)  # no click at the edges, which would lie in the pass band
     inside, above = (0.1 * fade * np.sin(2 * np.pi * f * n / 44_100) for f in (11_000, 17_000))
-    heard, ignored = (loss(jnp.asarray([target + e]), jnp.asarray([target]))[1]["ESR"] for e in (inside, above))
+    heard, ignored = (
+        loss(jnp.asarray([target + e]), jnp.asarray([target]), no_tones(1))[1]["ESR"] for e in (inside, above)
+    )
     assert heard > 0.01
     assert ignored < 1e-7 * heard
+
+
+F0_HZ = (100.0, 1234.5)  # of the two tones below: 10 and 123 bins apart
+
+
+def harmonics_at(levels_db: tuple[float, float], sample_rate: int = 44_100, samples: int = 4410) -> np.ndarray:
+    """Two tones with harmonics that fall by 6 dB each; those of odd number changed by the one, of even by the other."""
+    n, tones = np.arange(samples), []
+    for f0_hz in F0_HZ:
+        numbers = np.arange(1, int(12_000 / f0_hz) + 1)
+        amplitudes = 0.5**numbers * 10 ** (np.where(numbers % 2, *levels_db) / 20)
+        tones.append(amplitudes @ np.sin(2 * np.pi * numbers[:, None] * f0_hz / sample_rate * n + numbers[:, None]))
+    return np.array(tones)
+
+
+def test_harmonic_distance_is_in_bels_and_does_not_see_what_lies_between_or_below() -> None:
+    increment = phase.exact(np.array(F0_HZ) / 44_100)
+    target = harmonics_at((0.0, 0.0))
+    deep = -300.0  # no floor
+    same = losses.harmonic_distance(jnp.asarray(0.5 * target), jnp.asarray(target), increment, deep)
+    np.testing.assert_allclose(same, np.log10(0.25) ** 2, rtol=1e-3)  # the silence added to both
+    some = losses.harmonic_distance(jnp.asarray(harmonics_at((-3.0, 0.0))), jnp.asarray(target), increment, -40.0)
+    numbers = np.arange(1, 121)  # of the first tone; a harmonic under the floor counts little
+    power = 0.25 ** (numbers - 1)
+    odd = np.log10((power * 10**-0.3 + 1e-4) / (power + 1e-4)) ** 2 * (numbers % 2)
+    assert float(some[0]) == pytest.approx(odd.sum() / 220, rel=0.02)  # 220 harmonics up to Nyquist
+    between = 0.01 * np.sin(2 * np.pi * 1851.75 / 44_100 * np.arange(4410))  # half way, -34 dB
+    aliased = losses.harmonic_distance(jnp.asarray(target + between), jnp.asarray(target), increment, -60.0)
+    assert float(aliased[1]) < 1e-6
+    music = losses.harmonic_distance(jnp.asarray(0.5 * target), jnp.asarray(target), no_tones(2))
+    np.testing.assert_array_equal(music, 0)
+
+
+def test_options_of_the_loss_are_terms_and_weights() -> None:
+    config = LossConfig(
+        esr=ESRConfig(weight=1.0, reduction="soft_hinge", knee=0.02),
+        nmr=NMRConfig(weight=0.2, ramp=0.5),
+        harmonic=HarmonicConfig(weight=0.3),
+        emphasis="a_weighting",
+    )
+    loss = losses.build(config, 44_100)
+    increment = phase.exact(np.full(len(TARGET), 0.01))
+    total, terms = loss(jnp.asarray(ESTIMATE), jnp.asarray(TARGET), increment)
+    taps = np.convolve(dsp.lowpass_taps(44_100), dsp.a_weighting_taps(44_100))
+    estimate, target = (np.array([np.convolve(x, taps, "same") for x in s]) for s in (ESTIMATE, TARGET))
+    ratios = np.sum((target - estimate) ** 2, axis=1) / np.sum(target**2, axis=1)
+    np.testing.assert_allclose(terms["ESR"], np.mean(np.log1p(ratios / 0.02)), rtol=tolerances.SILENCE_RELATIVE)
+    harmonic = losses.harmonic_distance(jnp.asarray(estimate), jnp.asarray(target), increment)
+    np.testing.assert_allclose(terms["harmonic"], np.mean(harmonic), rtol=tolerances.F64_TRANSFORM)
+    assert loss.weights == {"ESR": 1.0, "NMR": 0.2, "DC": 0.0, "harmonic": 0.3}
+    np.testing.assert_allclose(total, sum(loss.weights[name] * terms[name] for name in terms), rtol=tolerances.F64)
+    factors = [losses.grown(config, jnp.asarray(share)) for share in (0.0, 0.25, 0.5, 1.0)]
+    assert [float(each["NMR"]) for each in factors] == [0.0, 0.5, 1.0, 1.0]
+    assert all(each["ESR"] == each["harmonic"] == 1 for each in factors)
+    assert losses.grown(LossConfig(), jnp.asarray(0.0))["NMR"] == 1

@@ -53,6 +53,12 @@ def test_add_is_exact(a: list[int], b: list[int]) -> None:
     assert units_of(phase.add(turns_of(a), turns_of(b))) == [(x + y) % TURN for x, y in zip(a, b, strict=True)]
 
 
+@settings(max_examples=60, deadline=None)
+@given(words, st.integers(0, 3))
+def test_halves_are_rounded_down(units: list[int], times: int) -> None:
+    assert units_of(phase.halve(turns_of(units), times)) == [unit >> times for unit in units]
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=SIZE))
 @settings(max_examples=60, deadline=None)
 def test_exact_rounds_by_less_than_a_unit_and_drops_whole_turns(values: list[float]) -> None:

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tolerances
 from pydantic import ValidationError
 from scipy import stats
 
 from jaxalias import config as configs
-from jaxalias import exercises, models, presets, runs, training
+from jaxalias import exercises, harmonics, models, oversampling, presets, runs, sines, teacher, training
 from jaxalias.checkpoints import CheckpointMismatchError, Checkpoints
 from jaxalias.config import FineTuneConfig, LayerArrayConfig, LSTMConfig, OptimiserConfig, SineConfig, WaveNetConfig
 from jaxalias.exercises import Student
+from jaxalias.recordings import Pair
 
 RATE, FRAME = 44_100, 2048
 LSTM = LSTMConfig(hidden_size=3)
@@ -45,7 +47,7 @@ class Prepared(NamedTuple):
     traces: list[Any]  # one entry for every time JAX traced the model
 
 
-def prepare(config: FineTuneConfig, kind: LSTMConfig | WaveNetConfig = LSTM) -> Prepared:
+def prepare(config: FineTuneConfig, kind: LSTMConfig | WaveNetConfig = LSTM, music: Pair | None = None) -> Prepared:
     """A run whose teacher clips hard, and so aliases."""
     model, traces = models.build(kind), []
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -56,7 +58,7 @@ def prepare(config: FineTuneConfig, kind: LSTMConfig | WaveNetConfig = LSTM) -> 
         traces.append(x.shape)
         return model.apply(params, x, state)
 
-    student = Student("amp", params, config)
+    student = Student("amp", params, config, music=music)
     return Prepared(runs.prepare(model._replace(apply=counted), [student], RATE), traces)
 
 
@@ -307,3 +309,95 @@ def test_a_fault_of_a_config_is_told_in_one_line(change: dict, line: str) -> Non
     told = configs.explain(caught.value)
     assert told.startswith(line)
     assert "\n" not in told
+
+
+EVERYTHING = CONFIG.model_copy(
+    update={
+        "loss": configs.LossConfig(
+            esr=configs.ESRConfig(reduction="soft_hinge"),
+            nmr=configs.NMRConfig(weight=0.1, reduction="soft_hinge", ramp=0.5),
+            harmonic=configs.HarmonicConfig(weight=0.1),
+            emphasis="a_weighting",
+        ),
+        "optimiser": CONFIG.optimiser.model_copy(update={"pull": 0.1}),
+        "music_rows": 2,
+        "teacher_oversampling": 2,
+    }
+)
+
+
+def noise(samples: int = 9000) -> Pair:
+    x = np.random.default_rng(3).uniform(-0.5, 0.5, samples)
+    return Pair(x, np.tanh(x))
+
+
+@pytest.mark.parametrize("table_tones", [None, 8])
+def test_a_run_with_all_options_resumes_and_is_traced_once(table_tones: int | None) -> None:
+    config = EVERYTHING.model_copy(update={"table_tones": table_tones})
+    run = prepare(config, music=noise()).run
+    unbroken = training.advance(run, training.begin(run))
+    assert run.update._cache_size() == 1
+    assert {"ESR", "NMR", "DC", "harmonic"} <= unbroken.history[0][0].keys()
+    parts: list[training.Progress] = []
+    training.advance(run, training.begin(run), on_checkpoint=lambda found: parts.append(found[0]))
+    resumed = training.advance(run, training.join([parts[0]], training.begin(run)))
+    assert_same_numbers(resumed, unbroken)
+
+
+def test_music_is_heard_and_learned() -> None:
+    """A batch has its rows of music, and without a teacher to leave the music decides."""
+    only = CONFIG.model_copy(update={"music_rows": 4, "updates": 3})
+    plain, mixed = (prepare(config, music=noise()).run for config in (only.model_copy(update={"music_rows": 0}), only))
+    drawn = mixed.draw(keys(0))
+    assert drawn.inputs.shape == (1, 1, 3, 8, FRAME)
+    np.testing.assert_array_equal(drawn.inputs[:, :, :, :4], plain.draw(keys(0)).inputs)
+    np.testing.assert_array_equal(np.asarray(drawn.increment.high)[..., 4:], 0)
+    np.testing.assert_allclose(drawn.targets[:, :, :, 4:], np.tanh(drawn.inputs[:, :, :, 4:]), atol=1e-6)
+    whole = np.concatenate([drawn.lead_in[0, 0, 4], *drawn.inputs[0, 0, :, 4]])
+    places = np.lib.stride_tricks.sliding_window_view(np.float32(noise().x), len(whole))
+    assert (np.abs(places - whole).max(axis=1) == 0).sum() == 1
+    first, second = (training.advance(run, training.begin(run)).history[0][0]["ESR"] for run in (plain, mixed))
+    assert second > first  # the tones' targets are nearly what the student plays, tanh is not
+
+
+def test_music_must_be_long_enough_and_of_one_knob_position() -> None:
+    config = CONFIG.model_copy(update={"music_rows": 1})
+    with pytest.raises(ValueError, match="amp: music_rows needs music of at least 6585 samples, got 100"):
+        prepare(config, music=noise(100))
+    with pytest.raises(ValueError, match="amp: music_rows needs music of at least 6585 samples, got 0"):
+        prepare(config)
+    with pytest.raises(ValueError, match="music_rows: not for a model with knobs"):
+        prepare(config, LSTMConfig(hidden_size=2, input_size=2), music=noise())
+
+
+def test_pull_leads_back_to_the_start() -> None:
+    """Without a gradient the way back is exponential: AdamW with the first parameters in the place of zero."""
+    optimiser = runs.build_optimiser(OptimiserConfig(learning_rate=0.1, pull=2.0), 10)
+    first = {"a": jnp.array([1.0, -2.0])}
+    state, params = optimiser.init(first), {"a": jnp.array([3.0, 3.0])}
+    for _ in range(5):
+        steps, state = optimiser.update({"a": jnp.zeros(2)}, state, params)
+        params = optax.apply_updates(params, steps)
+    np.testing.assert_allclose(params["a"], first["a"] + 0.8**5 * np.array([2.0, 5.0]), rtol=tolerances.F64)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_an_oversampled_teacher_answers_as_its_oversampled_self(factor: int) -> None:
+    """Two ways to play it faster: the tone begun between samples, and the rival's resampling of any signal."""
+    model = models.build(LSTM)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda a: jnp.asarray(3 * rng.uniform(-1, 1, a.shape)), shapes)
+    tones = sines.tones(np.array([441.3, 3001.7]), 0.7, 1.0, sample_rate=RATE, dtype="float64")
+    lengths = {"settling": 8820, "analysed": RATE}
+    number = harmonics.highest_number(441.3, RATE)
+    found = teacher.analyse(model, params, tones, **lengths, number=number, factor=factor)
+
+    def play(x: jax.Array) -> jax.Array:
+        return model.apply(params, x, model.initial_state(params, x.shape[0]))[0]
+
+    y = oversampling.oversample(play, factor)(sines.render(tones, sum(lengths.values()) + 4000))
+    wanted = harmonics.analyse(y[:, 8820 : 8820 + RATE], tones.increment, number)
+    largest = np.abs(wanted.coefficients).max()
+    np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-4 * largest)
+    np.testing.assert_allclose(found.offset, wanted.offset, atol=1e-4 * largest)
