@@ -77,6 +77,9 @@ class SineConfig(Record):
 
     midi_low: FiniteFloat = 21.0
     midi_high: FiniteFloat = 127.0
+    quietest_db: Annotated[float, Field(lt=0)] | None = Field(
+        None, description="peaks are uniform in dB from here to 0; none: the amplitude is uniform, few tones are quiet"
+    )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
 

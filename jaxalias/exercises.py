@@ -29,7 +29,7 @@ _TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run make
 _KNOBS = 2**32 - 2  # folded into the key of a draw for the positions of the knobs
 _MUSIC = 2**32 - 3  # and for where excerpts begin
 _VALIDATION_MIDI = np.linspace(24.3, 123.7, VALIDATION_TONES)  # off the semitone grid of the evaluation
-_VALIDATION_AMPLITUDES = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # even over 0 ... 1, whatever the pitch
+_VALIDATION_LEVELS = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # even over 0 ... 1, whatever the pitch
 
 
 class Student(NamedTuple):
@@ -80,7 +80,7 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     tones_drawn = config.batches_per_draw * config.batch_size
     draw_tones = partial(
         sines.draw, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
-        sample_rate=sample_rate, dtype=config.precision,
+        sample_rate=sample_rate, dtype=config.precision, quietest_db=config.sines.quietest_db,
     )  # fmt: skip
 
     def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
@@ -125,7 +125,7 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         drawn = in_batches(jax.vmap(look_up)(keys, tables))
         return parallel.over_students(from_harmonics, mesh, (1, 1), AXES)(*drawn)
 
-    tones = _validation_tones(sample_rate, config.precision)
+    tones = _validation_tones(config, sample_rate)
     positions = jnp.asarray(_validation_knobs(model.knobs), config.precision)
     hear = jax.jit(parallel.over_students(partial(from_teacher, analysed), mesh, (-1, 1, 1), AXES))
     for_all = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), (tones, positions))
@@ -175,9 +175,9 @@ def _about(student: Student) -> Iterator[None]:
         raise ValueError(f"{student.name}: {error}") from None
 
 
-def _validation_tones(sample_rate: int, dtype: Any) -> sines.Tones:
-    f0 = midi_to_hz(_VALIDATION_MIDI)
-    return sines.tones(f0, _VALIDATION_AMPLITUDES, np.zeros_like(f0), sample_rate=sample_rate, dtype=dtype)
+def _validation_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
+    f0, peaks = midi_to_hz(_VALIDATION_MIDI), sines.amplitudes(_VALIDATION_LEVELS, config.sines.quietest_db)
+    return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision)
 
 
 def _validation_knobs(count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Key
 
 from jaxalias import phase
-from jaxalias.dsp import midi_to_hz
+from jaxalias.dsp import db_to_amplitude, midi_to_hz
 
 
 class Tones(NamedTuple):
@@ -40,8 +40,11 @@ def draw(
     midi_high: float,
     sample_rate: float,
     dtype: Any,
+    quietest_db: float | None = None,
 ) -> Tones:
     """Draw A ~ U(0, 1), phase ~ U(0, 2 pi) and f0 = 440 2^((l - 69) / 12) with l ~ U(midi_low, midi_high).
+
+    With `quietest_db`, not the paper's, the level is uniform instead: 20 log10 A ~ U(quietest_db, 0).
 
     The frequency of a drawn tone is exactly its increment times the sample rate: what float32 does to l
     moves the tone by a millionth, and nothing after it knows another frequency.
@@ -51,9 +54,14 @@ def draw(
     start = jax.random.bits(phase_key, (batch,), jnp.uint32)
     return Tones(
         phase.from_ratio(midi_to_hz(midi) / sample_rate),
-        jax.random.uniform(amplitude_key, (batch,), dtype),
+        amplitudes(jax.random.uniform(amplitude_key, (batch,), dtype), quietest_db),
         phase.Turns(start, jnp.zeros_like(start)),
     )
+
+
+def amplitudes(even: Any, quietest_db: float | None) -> Any:
+    """Peaks from numbers that are even over 0 ... 1: these numbers, or even in dB from `quietest_db` up to 0."""
+    return even if quietest_db is None else db_to_amplitude(quietest_db * (1 - even))
 
 
 def render(sines: Tones, samples: int) -> Float[jax.Array, "b t"]:

@@ -119,6 +119,14 @@ def test_draws_are_uniform_independent_and_in_range(dtype: str) -> None:
     assert np.abs(together - np.eye(3)).max() < 5 / np.sqrt(20_000)
 
 
+def test_levels_can_be_uniform_in_db() -> None:
+    ranges = {"midi_low": 21.0, "midi_high": 127.0, "sample_rate": 44_100, "dtype": "float64"}
+    quiet, plain = (sines.draw(jax.random.key(3), 5000, **ranges, quietest_db=db) for db in (-40.0, None))
+    levels = 20 * np.log10(np.asarray(quiet.amplitude))
+    assert kstest(levels, "uniform", args=(-40.0, 40.0)).pvalue > tolerances.UNLIKELY
+    np.testing.assert_array_equal(quiet.increment.high, plain.increment.high)
+
+
 def test_same_key_same_tones() -> None:
     def draw(seed: int) -> list[np.ndarray]:
         key = jax.random.key(seed)
