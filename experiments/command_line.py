@@ -258,6 +258,12 @@ def find_files(paths: Sequence[Path]) -> Iterator[Path]:
                 yield file
 
 
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with input_errors():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def read_audio(path: Path, sample_rate: int) -> np.ndarray:
     """A whole clip at a rate (t,); what its reader warns of goes to stderr."""
     recording = audio_files.read(path, sample_rate)
@@ -268,9 +274,14 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Atomically, so that a reader never sees half a file."""
+    write_text(path, json.dumps(record, indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Likewise."""
     with input_errors():
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False))
+        partial.write_text(text)
         partial.replace(path)
 
 

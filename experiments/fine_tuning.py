@@ -1,25 +1,27 @@
-"""The training behind `finetune.py`: networks that can share a program do, each with its own checkpoints."""
+"""The training behind `finetune.py` and `sweep.py`: networks that can share a program do, each with its checkpoints."""
 
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxalias
+import weights_import
 from experiments import command_line, training_signal
-from experiments.command_line import input_errors
+from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models, oversampling, runs, training
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig
 from jaxalias.exercises import Student
 from jaxalias.recordings import Pair
 from jaxalias.training import Progress
-from weights_import import Network
+from weights_import import ModelFile, Network
 
 MUSIC_S, MUSIC_SEED = 60.0, 0  # of the training signal, for a config with `music_rows`
 
@@ -43,6 +45,21 @@ class Training(NamedTuple):
     seconds: float
 
 
+def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
+    """Files of models that can be fine-tuned, and whose results can go by the names of the files."""
+    stems = [path.stem for path in paths]
+    for path in paths:
+        if stems.count(path.stem) > 1:
+            raise BadInputError(
+                f"{path}: another model has the name {path.stem} too; results go by name, give it another"
+            )
+    for path in paths:
+        with input_errors():
+            source = weights_import.load(path)
+            weights_import.require_trainable(source)
+        yield source
+
+
 def claim(task: Task) -> Checkpoints:
     """The checkpoints of a task, in a folder that holds no other one's."""
     identity = {
@@ -58,19 +75,26 @@ def claim(task: Task) -> Checkpoints:
 Group = Sequence[tuple[Task, Checkpoints]]
 
 
-def in_step(claimed: Group) -> Iterator[tuple[Group, int]]:
+def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, int]]:
     """Tasks that can be trained in one program, and after which update they go on.
 
-    Together go those of one shape, sample rate and config that are equally far. Where the last run was killed
-    between two saves, those that are ahead go back to the checkpoint before.
+    Together go those of one shape and sample rate that are equally far, if their configs allow it (`runs.shared`).
+    Where the last run was killed between two saves, those that are ahead go back to the checkpoint before.
+
+    Args:
+        most: tasks in one program.
     """
 
     def shape(entry: tuple[Task, Checkpoints]) -> str:
         task = entry[0]
-        return repr((task.network.config, task.teacher.config, task.network.sample_rate, task.config))
+        return repr((task.network.config, task.teacher.config, task.network.sample_rate, runs.shared(task.config)))
 
-    for _, alike in itertools.groupby(sorted(claimed, key=shape), key=shape):
-        group = list(alike)
+    def at_most(group: Group) -> Iterator[Group]:
+        size = most or len(group)
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    alike = (list(group) for _, group in itertools.groupby(sorted(claimed, key=shape), key=shape))
+    for group in itertools.chain.from_iterable(map(at_most, alike)):
         least = min(max(checkpoints.steps(), default=0) for _, checkpoints in group)
         by_step: dict[int, list[tuple[Task, Checkpoints]]] = {}
         for task, checkpoints in group:
@@ -151,3 +175,29 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
             print(f"{task.label}: {what}", file=sys.stderr)
     seconds = time.monotonic() - started
     return [Training(part, progress.updates_done - done, seconds) for part in training.split(progress)]
+
+
+def export(
+    source: ModelFile, tasks: Sequence[Task], parts: Sequence[Progress], output: Path, also: Mapping[str, Any] = {}
+) -> ModelFile:
+    """Write the best students in the format of the source and read them back.
+
+    Args:
+        tasks: one for each network of the source, in its order; what came of them in `parts`.
+        also: to be noted in the file, beside preset, updates, seed and teacher.
+    """
+    config = tasks[-1].config
+    note = {
+        "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
+        "program": f"jaxalias {jaxalias.__version__}",
+        "source": source.path.name,
+        "preset": config.preset,
+        "updates": config.updates,
+        "seed": config.seed,
+        "teacher": "own" if all(task.teacher is task.network for task in tasks) else "largest",
+        **also,
+    }
+    with input_errors():
+        best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
+        weights_import.save(output, weights_import.fine_tuned(source, best, note))
+        return weights_import.load(output)

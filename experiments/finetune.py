@@ -1,6 +1,5 @@
 """Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,15 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-import jaxalias
-import weights_import
 from experiments import command_line, fine_tuning, measuring, report
-from experiments.command_line import KNOB_DEFAULT, BadInputError, input_errors
+from experiments.command_line import KNOB_DEFAULT
 from experiments.fine_tuning import Task, Training
 from jaxalias import models, music
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
-from jaxalias.training import Progress
 from weights_import import ModelFile, Network
 
 KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -130,16 +126,8 @@ def plan(args: Any) -> Iterator[Job]:
     """What is to be done, checked as far as it can be before the training."""
     paths = list(command_line.find_files(args.model))
     several = len(paths) > 1
-    stems = [path.stem for path in paths]
-    for path in paths:
-        if stems.count(path.stem) > 1:
-            raise BadInputError(
-                f"{path}: another model has the name {path.stem} too; results go by name, give it another"
-            )
-    for path in paths:
-        with input_errors():
-            source = weights_import.load(path)
-            weights_import.require_trainable(source)
+    for source in fine_tuning.load(paths):
+        path = source.path
         run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
         if several and args.run_dir:
             run_dir = args.run_dir / path.stem
@@ -148,7 +136,7 @@ def plan(args: Any) -> Iterator[Job]:
         if several and args.output:
             output = args.output / name
         command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = command_line.digest(path)
         tasks = [
             Task(
                 source.label(network), network, source.network if args.teacher == "largest" else network,
@@ -174,7 +162,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
     measured as it was, against the same teacher.
     """
     parts = [result.progress for result in results if result.progress is not None]
-    student = export(job, parts)
+    student = fine_tuning.export(job.source, job.tasks, parts, job.output)
     groups = [
         [
             measuring.candidate_of(job.source, task.teacher, "teacher", knobs=knobs),
@@ -217,24 +205,6 @@ def positions(knobs: int) -> list[tuple[float, ...] | None]:
     middle = (KNOB_DEFAULT,) * knobs
     moved = [(*middle[:knob], at, *middle[knob + 1 :]) for knob in range(knobs) for at in KNOB_POSITIONS]
     return [middle, *(position for position in moved if position != middle)]
-
-
-def export(job: Job, parts: Sequence[Progress]) -> ModelFile:
-    """Write the best students in the format of the source and read them back."""
-    config = job.tasks[-1].config
-    note = {
-        "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
-        "program": f"jaxalias {jaxalias.__version__}",
-        "source": job.source.path.name,
-        "preset": config.preset,
-        "updates": config.updates,
-        "seed": config.seed,
-        "teacher": "own" if all(task.teacher is task.network for task in job.tasks) else "largest",
-    }
-    with input_errors():
-        best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
-        weights_import.save(job.output, weights_import.fine_tuned(job.source, best, note))
-        return weights_import.load(job.output)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from jaxalias import harmonics, phase
 from jaxalias.dsp import chebyshev_window
 from jaxalias.nmr import AUDIBLE_DB
 
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, which the colour-blind tell apart."""
-_INK, _DPI = "0.2", 120
+INK, _DPI = "0.2", 120
 _MODELS = ("teacher", "student")  # stimuli that have a model's colour
 _LOBE_BINS = 6  # half the Chebyshev window's main lobe: arccosh(10^(120 / 20)) / pi = 4.6 bins, and rounding
 _FLOOR_DB = -100.0  # below the strongest: what is fainter is the arithmetic's, not the model's
@@ -72,7 +72,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
         nth = rates.setdefault(model, 0)
         rates[model] += 1
         pale = min(0.35 * nth, 0.6)
-        rgb = np.array(to_rgb(_COLOURS[list(rates).index(model) % len(_COLOURS)]))
+        rgb = np.array(to_rgb(COLOURS[list(rates).index(model) % len(COLOURS)]))
         red, green, blue = (rgb + pale * (1 - rgb)).tolist()
         drawn[name] = Style((red, green, blue), nth)
     return drawn
@@ -125,19 +125,19 @@ def spectrum_picture(
         aliases = between_harmonics(frequency, f0_hz)
         multiples, peaks = harmonic_levels(outputs[label], f0_hz, sample_rate)
         top_db = max(top_db, peaks.max() + 5)
-        axis.plot(frequency / 1000, level, lw=0.8, color=_INK)
+        axis.plot(frequency / 1000, level, lw=0.8, color=INK)
         axis.plot(frequency / 1000, np.where(aliases, level, np.nan), lw=0.8, color=style.colour)
-        axis.plot(multiples / 1000, peaks, "o", ms=4, mfc="w", mec=_INK, mew=1, clip_on=False, zorder=3)
+        axis.plot(multiples / 1000, peaks, "o", ms=4, mfc="w", mec=INK, mew=1, clip_on=False, zorder=3)
         power = 10 ** (level / 10)
         inside = ~aliases & (frequency > f0_hz / 2)
         ratio = 10 * np.log10(power[aliases].sum() / power[inside].sum())
         axis.set_title(f"{label}: aliases {ratio:.1f} dB of the harmonics' power", loc="left", fontsize=10)
         axis.set_ylabel("level (dB)")
-        _grid(axis)
+        grid(axis)
     axes[0].set(ylim=(-120, top_db), xlim=(0, (highest_hz or sample_rate / 2) / 1000))
     axes[-1].set_xlabel("frequency (kHz)")
     figure.suptitle(f"Answers to a sine of {f0_hz:g} Hz: harmonics black with circles, aliases coloured", fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def harmonic_picture(outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: int, path: Path) -> None:
@@ -154,16 +154,16 @@ def harmonic_picture(outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: 
         levels.plot(frequency / 1000, level, **line)
         if label != first:
             differences.plot(frequency / 1000, np.where(heard, level - teacher, np.nan), **line)
-    differences.axhline(0, color=_INK, lw=1)
+    differences.axhline(0, color=INK, lw=1)
     strongest = max(level.max() for _, level in read.values())
     weakest = min(level[heard].min() for _, level in read.values())
     levels.set(ylabel="level (dB)", ylim=(max(weakest, strongest + _FLOOR_DB) - 5, strongest + 5))
     levels.set_title(f"Harmonics of a sine of {f0_hz:g} Hz, aliases removed", fontsize=12)
     differences.set(ylabel=f"difference from\n{first} (dB)", xlabel="frequency (kHz)", xlim=(0, sample_rate / 2000))
     for axis in (levels, differences):
-        _grid(axis)
+        grid(axis)
     _legend(figure, levels)
-    _save(figure, path)
+    save(figure, path)
 
 
 def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = None) -> None:
@@ -181,7 +181,7 @@ def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = Non
                 axis.semilogx([tones["f0_hz"][i] for i in at], values, **style.line(label, 3))
             elif not np.isnan(values).all():
                 below.append(f"{name} of {label}")
-    axes[0].axhline(AUDIBLE_DB, color=_INK, lw=1.2, ls=(0, (6, 3)))
+    axes[0].axhline(AUDIBLE_DB, color=INK, lw=1.2, ls=(0, (6, 3)))
     beside = axes[0].get_yaxis_transform()
     axes[0].text(1.01, AUDIBLE_DB, f"audible\nabove\n{AUDIBLE_DB:g} dB", transform=beside, va="center", fontsize=9)
     axes[0].set_title(f"Sines at {at_db:g} dB", fontsize=12)
@@ -193,9 +193,9 @@ def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = Non
     axes[1].xaxis.set_minor_formatter(NullFormatter())
     for axis in axes:
         axis.set_ylim(bottom=max(axis.get_ylim()[0], _FLOOR_DB))
-        _grid(axis)
+        grid(axis)
     _legend(figure, axes[0])
-    _save(figure, path)
+    save(figure, path)
 
 
 def spectrogram_picture(
@@ -223,7 +223,7 @@ def spectrogram_picture(
         axis.tick_params(labelbottom=True)
     figure.colorbar(image, ax=axes, label="level (dB)", aspect=40, pad=0.02)
     figure.suptitle(title, fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[dict[str, Any]], path: Path) -> None:
@@ -250,18 +250,18 @@ def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[d
                 body.set(facecolor=colour, edgecolor=colour, alpha=0.3)
             axis.plot(place + random.uniform(-0.12, 0.12, len(values)), values, "o", ms=2.5, color=colour, mew=0)
             if row["low"] is not None:
-                axis.plot([place, place], [row["low"], row["high"]], color=_INK, lw=2.5, solid_capstyle="butt")
-            axis.plot(place, row["median"], "o", ms=7, mfc="w", mec=_INK, mew=1.5, zorder=3)
+                axis.plot([place, place], [row["low"], row["high"]], color=INK, lw=2.5, solid_capstyle="butt")
+            axis.plot(place, row["median"], "o", ms=7, mfc="w", mec=INK, mew=1.5, zorder=3)
         axis.set_xticks(range(len(given)), [textwrap.fill(name, 12) for name in given], fontsize=9)
         axis.set(xlim=(-0.6, len(given) - 0.4), ylim=(-2, 102), yticks=range(0, 101, 20))
         axis.set_title(f"{group}, n = {max(map(len, given.values()))}", loc="left", fontsize=10)
-        _grid(axis)
+        grid(axis)
     for axis in axes.flat[len(scores) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("score")
     figure.suptitle("Similarity to the reference: ratings, medians with their 95 % intervals", fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _levels(frames: np.ndarray, window: np.ndarray) -> np.ndarray:
@@ -276,7 +276,8 @@ def _times(factor: int) -> str:
     return f" {factor}x" if factor > 1 else ""
 
 
-def _grid(axis: Axes) -> None:
+def grid(axis: Axes) -> None:
+    """Pale lines behind the data, no frame."""
     axis.grid(color="0.85", lw=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -288,5 +289,6 @@ def _legend(figure: Figure, axis: Axes) -> None:
     figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As PNG, byte for byte the same for the same picture."""
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})

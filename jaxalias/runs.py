@@ -161,20 +161,21 @@ def refuse_different(students: Sequence[Student]) -> None:
     Raises:
         ValueError: configs that differ in more than seed and weights of the loss; names the first such student.
     """
-
-    def shared(config: FineTuneConfig) -> FineTuneConfig:
-        weighed = ("esr", "nmr", "harmonic")
-        terms = {name: getattr(config.loss, name) for name in weighed}
-        alike = {name: term and term.model_copy(update={"weight": 1.0}) for name, term in terms.items()}
-        loss = config.loss.model_copy(update=alike | {"dc_weight": 1.0})
-        return config.model_copy(update={"seed": 0, "loss": loss})
-
     for student in students:
         if shared(student.config) != shared(students[0].config):
             raise ValueError(
                 f"{student.name}: students trained together may differ in seed and loss weights alone, "
                 f"and the config of this one differs in more from that of {students[0].name}"
             )
+
+
+def shared(config: FineTuneConfig) -> FineTuneConfig:
+    """What the configs of students trained together must agree in: all but seed and weights of the loss."""
+    weighed = ("esr", "nmr", "harmonic")
+    terms = {name: getattr(config.loss, name) for name in weighed}
+    alike = {name: term and term.model_copy(update={"weight": 1.0}) for name, term in terms.items()}
+    loss = config.loss.model_copy(update=alike | {"dc_weight": 1.0})
+    return config.model_copy(update={"seed": 0, "loss": loss})
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:

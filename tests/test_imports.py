@@ -13,7 +13,7 @@ ORDER = (
     "recordings", "frames", "excerpts", "exercises",
     "nmr", "losses", "metrics", "presets", "runs", "training", "architectures", "pretraining",
     "checkpoints", "oversampling", "evaluation", "music",
-    "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "reporting", "page",
+    "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",
 )  # fmt: skip
 LIBRARY = sorted((ROOT / "jaxalias").rglob("*.py"))
