@@ -15,7 +15,7 @@ from jaxalias.pictures import COLOURS, grid, save
 ALIASING = "NMR-S"
 CHANGES = {"HESR-T": "harmonic error, HESR-T (dB)", "audio ESR": "error on music against the teacher, ESR (dB)"}
 """What is paid for less aliasing: a panel each, with the name of its axis."""
-_FAR_DB = 15.0  # a mark further than this to the left of all points is a line across, not a point
+_FAR_DB = 15.0  # a mark further than this to the left of all points is a line across; without points, of other marks
 _BESIDE = ((6, 6), (6, -6), (-6, 6), (-6, -6), (0, 11), (0, -11), (11, 0), (-11, 0), (14, 14), (14, -14), (-14, 14),
            (-14, -14), (0, 22), (0, -22))  # fmt: skip
 """Where a label may stand, in points from what it names; the first that is free."""
@@ -84,13 +84,15 @@ def _panel(axis: Axes, name: str, points: Mapping[str, Figures], marks: Mapping[
         Place(at_x, at_y, label, bool(on), COLOURS[1] if on else "0.45", -1 if on else 1)  # below the front is no point
         for label, at_x, at_y, on in zip(drawn, x, y, best, strict=True)
     ]
+    compared = [at_x for at_x in (_number(found, name) for found in marks.values()) if not np.isnan(at_x)]
+    lowest = min(x, default=max(compared, default=0.0)) - _FAR_DB
     across = {}
     for index, (label, found) in enumerate(marks.items()):
         at_x, at_y = _number(found, name), _number(found, ALIASING)
         colour = COLOURS[(0, 2, 3, 4, 5)[index % 5]]
         if np.isnan(at_y):
             continue
-        if np.isnan(at_x) or (x.size and at_x < x.min() - _FAR_DB):
+        if np.isnan(at_x) or at_x < lowest:
             axis.axhline(at_y, color=colour, lw=1.2, ls=(0, (6, 3)), zorder=1.8)
             across[label if np.isnan(at_x) else f"{label} ({name} {at_x:.0f} dB)"] = (at_y, colour)
         else:

@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def typed(monkeypatch, capsys):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Two tones; counts the trainings and measurements."""
+    """Two tones and no alias-to-signal ratios; counts the trainings and measurements."""
     calls = {"trained": 0, "measured": 0}
     fine_tune = fine_tuning.fine_tune
 
@@ -58,6 +59,7 @@ def quick(monkeypatch):
 
     few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
     monkeypatch.setattr(measuring, "measure", measure)
+    monkeypatch.setattr(evaluation, "alias_to_signal", lambda candidate, sample_rate: [])
     monkeypatch.setattr(fine_tuning, "fine_tune", train)
     return calls
 
@@ -196,29 +198,40 @@ def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, ty
 
 
 def test_points_that_share_a_program_are_what_they_are_alone(tmp_path, typed, quick):
-    """Four differ in seed and loss weights and go together; the other rate needs a program of its own."""
     model = lstm(tmp_path / "a.json", ALIASING)
-    options = [
-        *TINY,
-        "--set",
-        "seed=0,1",
-        "--set",
-        "loss.nmr.weight=0.1,1",
-        "--set",
-        "optimiser.learning_rate=1e-3,5e-4",
-    ]
-    for most in (4, 1):
-        run = ["--model", model, "--run-dir", tmp_path / str(most), "--together", most, "--quiet", *options]
-        code, _, err = typed(*run)
+    options = [*TINY, "--set", "seed=0,1", "--set", "loss.nmr.weight=0.1,1", "--random", 3]
+    for most in (3, 1):
+        code, _, err = typed(
+            "--model", model, "--run-dir", tmp_path / str(most), "--together", most, "--quiet", *options
+        )
         assert code == 0, err
-    together, alone = results(tmp_path / "4"), results(tmp_path / "1")
-    assert len(together) == 8
+    together, alone = results(tmp_path / "3"), results(tmp_path / "1")
+    assert len(together) == 3
     assert together.keys() == alone.keys()
     for name, found in together.items():
-        assert (found["trained_together"], alone[name]["trained_together"]) == (4, 1)
+        assert (found["trained_together"], alone[name]["trained_together"]) == (3, 1)
         for ours, theirs in zip(found["history"], alone[name]["history"], strict=True):
             assert ours == pytest.approx(theirs, rel=1e-6)
-    assert len({json.dumps(found["history"]) for found in together.values()}) == 8
+    assert len({json.dumps(found["history"]) for found in together.values()}) == 3
+
+
+def test_a_program_is_shared_by_points_that_differ_in_seed_and_loss_weights_alone(tmp_path):
+    """Of 18 points the six of each rate, in programs of at most four; those further trained apart."""
+    network = weights_import.load(lstm(tmp_path / "a.json")).network
+    texts = ["seed=0,1", "loss.nmr.weight=0,0.1,1", "optimiser.learning_rate=1e-3,5e-4,1e-4"]
+    found = grid.points(BASE, grid.choose(grid.parse(texts)))
+    far = {found[0].name: [50, 100], found[3].name: [100, 150]}
+    claimed = []
+    for point in found:
+        task = fine_tuning.Task(point.name, network, network, point.config, "", tmp_path)
+        claimed.append((task, SimpleNamespace(steps=functools.partial(far.get, point.name, []))))
+    groups = [([task for task, _ in group], done) for group, done in fine_tuning.in_step(claimed, 4)]
+    assert sorted(task.label for tasks, _ in groups for task in tasks) == sorted(point.name for point in found)
+    for tasks, _ in groups:
+        assert len({task.config.optimiser.learning_rate for task in tasks}) == 1
+    assert sorted((len(tasks), done) for tasks, done in groups) == sorted(
+        [(1, 100), (1, 150), (2, 0), (2, 0), (4, 0), (4, 0), (2, 0), (2, 0)]
+    )
 
 
 def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, typed, quick):
