@@ -22,7 +22,8 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from jaxalias import phase
 from jaxalias.dsp import chebyshev_window
 
-_BLOCK = 128  # harmonics a matrix product: small enough that high tones do little, large enough to be fast
+_BLOCK = 64  # harmonics a matrix product: small enough that high tones do little, large enough to be fast
+_STRIDE = 16  # about the root of the number of rotations in a table
 _SERIES = 12  # terms of the scalloping series; the first one left out is (pi/2)^24 / 24! = 8e-20
 
 
@@ -105,8 +106,9 @@ def turn(harmonics: Harmonics, angle: phase.Turns) -> Harmonics:
 def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> Float[Array, "b t"]:
     """The tone that has these harmonics and nothing else (eq. 12).
 
-    With n = a L + b, exp(j w m n) = exp(j w m a L) exp(j w m b): two small tables of rotations, and the
-    sum over m becomes a matrix product. One compilation serves every f0; a tone costs what its own number
+    With n = a L + b, -L / 2 < b < L / 2, exp(j w m n) = exp(j w m a L) exp(j w m b): two small tables of
+    rotations, and the sum over m becomes two matrix products, of cosines of b and of its sines, of which
+    one half of b is the other's mirror. One compilation serves every f0; a tone costs what its own number
     of harmonics costs, not K. Phases are exact integers (see `phase`), so nothing drifts with m or n.
 
     Args:
@@ -116,7 +118,8 @@ def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> 
 
     Not differentiable in reverse mode (its loops have data-dependent length): a target needs no gradient.
     """
-    columns = math.ceil(math.sqrt(samples))
+    half = math.ceil(math.sqrt(samples) / 2)
+    columns = 2 * half + 1
     rows = math.ceil(samples / columns)
     number = harmonics.coefficients.shape[1]
     blocks = math.ceil(number / _BLOCK)
@@ -127,20 +130,21 @@ def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> 
         coefficients, turns, count = tone
         dtype = coefficients.real.dtype
 
-        def add_block(block: Array, total: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+        def add_block(block: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
             first = block * _BLOCK
+            m = (first + 1 + jnp.arange(_BLOCK)).astype(jnp.uint32)
             c = jax.lax.dynamic_slice(coefficients, (first,), (_BLOCK,))[:, None]
-            m = (first + 1 + jnp.arange(_BLOCK))[:, None].astype(jnp.uint32)
-            coarse = m * (np.arange(rows, dtype=np.uint32) * np.uint32(columns))
-            cos_coarse, sin_coarse = _rotation(turns, coarse, dtype)
-            cos_fine, sin_fine = _rotation(turns, m * np.arange(columns, dtype=np.uint32), dtype)
+            harmonic = phase.multiply(turns, m)[1]
+            cos_coarse, sin_coarse = _rotations(harmonic, half, columns, rows, dtype)
+            cos_fine, sin_fine = _rotations(harmonic, 0, 1, half + 1, dtype)
             real = c.real * cos_coarse - c.imag * sin_coarse
             imaginary = c.real * sin_coarse + c.imag * cos_coarse
-            left = jnp.concatenate([real, -imaginary])
-            right = jnp.concatenate([cos_fine, sin_fine])
-            return total + jnp.einsum("mr,mc->rc", left, right, precision=jax.lax.Precision.HIGHEST)
+            even, odd = (_contract("mr,mb->rb", *sides) for sides in ((real, cos_fine), (imaginary, sin_fine)))
+            return sums[0] + even, sums[1] + odd
 
-        return jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, add_block, jnp.zeros((rows, columns), dtype))
+        nothing = jnp.zeros((rows, half + 1), dtype)
+        even, odd = jax.lax.fori_loop(0, (count + _BLOCK - 1) // _BLOCK, add_block, (nothing, nothing))
+        return jnp.concatenate([(even + odd)[:, :0:-1], even - odd], axis=1)
 
     waves = jax.lax.map(one_tone, (padded, increment, counts))
     return harmonics.offset[:, None] + 2 * waves.reshape(len(counts), -1)[:, :samples]
@@ -155,8 +159,24 @@ def _multiples(increment: phase.Turns, factors: Array) -> tuple[UInt32[Array, "b
     return phase.multiply(jax.tree.map(lambda word: word[:, None], increment), factors)
 
 
-def _rotation(turns: phase.Turns, steps: Array, dtype: np.dtype) -> tuple[Array, Array]:
-    return phase.cos_sin(phase.multiply(turns, steps)[1], dtype)
+def _rotations(
+    harmonic: phase.Turns, first: int, stride: int, count: int, dtype: np.dtype
+) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
+    """cos and sin of each harmonic at the samples first + n stride, n = 0 ... count - 1.
+
+    Products of a few sines, which cost more. They are written as contractions over (cos, sin), since XLA would
+    take the sines anew for each element of an element-wise product.
+    """
+    far = first + stride * _STRIDE * jnp.arange(math.ceil(count / _STRIDE))
+    cos, sin = phase.cos_sin(_multiples(harmonic, stride * jnp.arange(_STRIDE))[1], dtype)
+    both = jnp.stack(phase.cos_sin(_multiples(harmonic, far)[1], dtype), axis=-1)
+    products = (_contract("mfk,mnk->mfn", both, jnp.stack(near, axis=-1)) for near in ((cos, -sin), (sin, cos)))
+    real, imaginary = (product.reshape(product.shape[0], -1)[:, :count] for product in products)
+    return real, imaginary
+
+
+def _contract(form: str, a: Array, b: Array) -> Array:
+    return jnp.einsum(form, a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 @lru_cache
