@@ -154,7 +154,7 @@ class OptimiserConfig(Record):
 
 
 class FineTuneConfig(Record):
-    """One run. What a preset returns, and what stands in `config.json` of a run."""
+    """One run. What a preset returns, and what stands in `run.json` of its folder."""
 
     preset: str
     updates: NonNegativeInt

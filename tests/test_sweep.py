@@ -143,6 +143,15 @@ def test_bad_options_are_one_line_and_exit_2(tmp_path, typed, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_options_in_the_readme_are_options():
+    readme = (command_line.REPOSITORY / "README.md").read_text().partition("## Look for a better recipe")[2]
+    rows = [line.split("|")[1] for line in readme.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    named = [text for row in rows for text in row.split("`")[1::2]]
+    assert len(named) >= 9
+    changes = [change for text in named for change in grid.choose(grid.parse([text]))]
+    assert all(point.config != BASE for point in grid.points(BASE, changes))
+
+
 def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, typed, quick, monkeypatch):
     """Killed while it exports the third of four points; two models, one with a student to compare with."""
     models = [lstm(tmp_path / "a.json", ALIASING), lstm(tmp_path / "b.json", ALIASING / 2)]
