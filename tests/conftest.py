@@ -25,6 +25,13 @@ install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("markers", "data: compares with third-party data (`data_dir`), given by JAXALIAS_DATA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
 
 
 @pytest.fixture(scope="session")
