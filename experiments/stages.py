@@ -61,7 +61,8 @@ def resynthesis_work(side: str, precision: str) -> Work:
         return partial(peers.bandlimit, torch.tensor(y), tones[0], SAMPLE_RATE)
     increment = sines.tones(*tones, sample_rate=SAMPLE_RATE, dtype=precision).increment
     number = harmonics.highest_number(float(dsp.midi_to_hz(MIDI[0])), SAMPLE_RATE)
-    return partial(jax.jit(harmonics.bandlimit, static_argnums=2), jnp.asarray(y), increment, number)
+    bandlimit = parallel.over_tones(partial(harmonics.bandlimit, number=number), parallel.mesh_for(1, 40), (0, 0), 0)
+    return partial(jax.jit(bandlimit), jnp.asarray(y), increment)
 
 
 def model_work(side: str, precision: str, *, network: Network, samples: int, gradient: bool) -> Work:
