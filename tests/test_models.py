@@ -14,7 +14,6 @@ from jaxalias import models
 from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import feedforward
 from jaxalias.models.activations import ACTIVATIONS
-from jaxalias.models.convolution import convolve
 
 RNG = np.random.default_rng(0)
 LSTMS = {
@@ -206,27 +205,6 @@ def test_a_wavenet_works_through_a_long_signal_in_blocks(name: str, monkeypatch:
     monkeypatch.setattr(feedforward, "_LONG", 33)
     for ours, wanted in zip(run(), whole, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=tolerances.F64)
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_convolution_and_its_gradient_are_those_of_xla(groups: int) -> None:
-    weight, x = jnp.asarray(RNG.standard_normal((6, 4 // groups, 3))), jnp.asarray(RNG.standard_normal((4, 40)))
-
-    def xla(weight: jax.Array, x: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x[None], weight, (1,), "VALID", rhs_dilation=(5,), feature_group_count=groups
-        )[0]
-
-    def cubed(convolution: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-        return lambda *args: jnp.sum(convolution(*args) ** 3)
-
-    def ours(weight: jax.Array, x: jax.Array) -> jax.Array:
-        return convolve(weight, x, 5, groups)
-
-    np.testing.assert_allclose(ours(weight, x), xla(weight, x), atol=tolerances.F64)
-    both = (jax.grad(cubed(convolution), argnums=(0, 1))(weight, x) for convolution in (ours, xla))
-    for gradient, expected in zip(*both, strict=True):
-        np.testing.assert_allclose(gradient, expected, rtol=tolerances.F64_TRANSFORM)
 
 
 def test_initial_state_is_the_stored_one() -> None:
