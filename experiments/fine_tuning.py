@@ -1,5 +1,6 @@
 """The training behind `finetune.py` and `sweep.py`: networks that can share a program do, each with its checkpoints."""
 
+import hashlib
 import itertools
 import sys
 import time
@@ -17,13 +18,21 @@ from experiments import command_line, training_signal
 from experiments.command_line import BadInputError, input_errors
 from jaxalias import evaluation, models, oversampling, runs, training
 from jaxalias.checkpoints import Checkpoints
-from jaxalias.config import FineTuneConfig
+from jaxalias.config import FineTuneConfig, SineConfig
 from jaxalias.exercises import Student
 from jaxalias.recordings import Pair
 from jaxalias.training import Progress
 from weights_import import ModelFile, Network
 
 MUSIC_S, MUSIC_SEED = 60.0, 0  # of the training signal, for a config with `music_rows`
+
+
+class Audio(NamedTuple):
+    """The user's own recordings to train on, one joined to the other."""
+
+    files: tuple[Path, ...]
+    samples: np.ndarray  # (t,), at the rate of the models
+    sha256: str  # of the samples
 
 
 class Task(NamedTuple):
@@ -35,6 +44,7 @@ class Task(NamedTuple):
     config: FineTuneConfig
     model_sha256: str  # of the file
     run_dir: Path  # with its checkpoints
+    audio: Audio | None = None  # what a config with `music_rows` trains on; None: the project's training signal
 
 
 class Training(NamedTuple):
@@ -60,6 +70,27 @@ def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
         yield source
 
 
+def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig) -> Audio:
+    """Recordings to train on, each long enough for one excerpt: as long as a tone, settling and analysed part.
+
+    Raises:
+        BadInputError: a file, named, is no audio, is shorter than that, or holds nothing but silence.
+    """
+    least = round(sines.settling_s * sample_rate) + round(sines.analysed_s * sample_rate)
+    with input_errors():
+        parts = [command_line.read_audio(path, sample_rate) for path in files]
+    for path, part in zip(files, parts, strict=True):
+        if len(part) < least:
+            raise BadInputError(
+                f"{path}: must hold at least {least} samples at {sample_rate} Hz "
+                f"({least / sample_rate:.1f} s) to be trained on, got {len(part)}"
+            )
+        if not part.any():
+            raise BadInputError(f"{path}: must hold a signal to be trained on, is silent")
+    samples = np.concatenate(parts)
+    return Audio(tuple(files), samples, hashlib.sha256(samples.tobytes()).hexdigest())
+
+
 def claim(task: Task) -> Checkpoints:
     """The checkpoints of a task, in a folder that holds no other one's."""
     identity = {
@@ -67,6 +98,7 @@ def claim(task: Task) -> Checkpoints:
         "model": task.network.config.model_dump(mode="json"),
         "model_sha256": task.model_sha256,
         "teacher": task.teacher.name,
+        "train_audio_sha256": task.audio and task.audio.sha256,
     }
     with input_errors():
         return Checkpoints(task.run_dir, identity)
@@ -105,8 +137,8 @@ def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, in
 
 
 def play_music(task: Task) -> Pair:
-    """The project's training signal, and what the teacher makes of it at the multiple of its rate that is asked for."""
-    x = training_signal.make(MUSIC_S, task.teacher.sample_rate, MUSIC_SEED)
+    """The music of a task, and what the teacher makes of it at the multiple of its rate that is asked for."""
+    x = task.audio.samples if task.audio else training_signal.make(MUSIC_S, task.teacher.sample_rate, MUSIC_SEED)
     play = evaluation.player(models.build(task.teacher.config), task.teacher.params)
     return Pair(x, np.asarray(oversampling.oversample(play, task.config.teacher_oversampling)(jnp.asarray(x)[None]))[0])
 
@@ -186,7 +218,7 @@ def export(
         tasks: one for each network of the source, in its order; what came of them in `parts`.
         also: to be noted in the file, beside preset, updates, seed and teacher.
     """
-    config = tasks[-1].config
+    config, audio = tasks[-1].config, tasks[-1].audio
     note = {
         "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
         "program": f"jaxalias {jaxalias.__version__}",
@@ -195,6 +227,7 @@ def export(
         "updates": config.updates,
         "seed": config.seed,
         "teacher": "own" if all(task.teacher is task.network for task in tasks) else "largest",
+        **({"train_audio": [path.name for path in audio.files]} if audio else {}),
         **also,
     }
     with input_errors():

@@ -1,5 +1,6 @@
 """Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments import command_line, fine_tuning, measuring, report
-from experiments.command_line import KNOB_DEFAULT
+from experiments.command_line import KNOB_DEFAULT, BadInputError
 from experiments.fine_tuning import Task, Training
 from jaxalias import models, music
 from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
 from weights_import import ModelFile, Network
 
+TONES_PER_MUSIC_ROW = 5  # with --train-audio and a preset without music
 KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
 
@@ -35,6 +37,7 @@ def main() -> None:
         command_line.join_hosts()
     jobs = list(plan(args))
     clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
+    refuse_trained_on(args.audio, args.train_audio)
     claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
     several = len(jobs) > 1
@@ -114,6 +117,16 @@ def parse_arguments() -> Any:
         help="music to play through teacher and student, WAV or FLAC: ESR and MRSL in the table, players in the report",
     )
     parser.add_argument(
+        "--train-audio",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="your own dry recordings to train on among the tones, WAV or FLAC, in the place of the project's training "
+        f"signal; where the preset has no rows of music a batch gets one for every {TONES_PER_MUSIC_ROW} tones, "
+        "at least 1; no file of --audio may be among them",
+    )
+    parser.add_argument(
         "--distributed",
         action="store_true",
         help="one of several hosts with this command line and one file system: on a TPU pod, under Slurm or Open MPI "
@@ -125,6 +138,7 @@ def parse_arguments() -> Any:
 def plan(args: Any) -> Iterator[Job]:
     """What is to be done, checked as far as it can be before the training."""
     paths = list(command_line.find_files(args.model))
+    read_audio = functools.cache(functools.partial(fine_tuning.read_audio, args.train_audio))  # once at each rate
     several = len(paths) > 1
     for source in fine_tuning.load(paths):
         path = source.path
@@ -137,21 +151,44 @@ def plan(args: Any) -> Iterator[Job]:
             output = args.output / name
         command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
         digest = command_line.digest(path)
+        configs = [resolve_config(args, network) for network in source.networks]
+        if args.train_audio:
+            refuse_knobs(source)
+        audio = read_audio(source.sample_rate, configs[0].sines) if args.train_audio else None
         tasks = [
             Task(
                 source.label(network), network, source.network if args.teacher == "largest" else network,
-                resolve_config(args, network), digest, run_dir / network.name.replace(" ", "_"),
+                config, digest, run_dir / network.name.replace(" ", "_"), audio,
             )
-            for network in source.networks
+            for network, config in zip(source.networks, configs, strict=True)
         ]  # fmt: skip
         yield Job(source, tuple(tasks), run_dir, output)
 
 
 def resolve_config(args: Any, network: Network) -> FineTuneConfig:
-    """The preset for this kind of model, with what the command line changes."""
+    """The preset for this kind of model, with what the command line changes; with --train-audio some music."""
     config = PRESETS[args.preset](network.config).model_dump() | {"seed": args.seed}
     changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
-    return FineTuneConfig.model_validate(config | {key: value for key, value in changes.items() if value is not None})
+    config |= {key: value for key, value in changes.items() if value is not None}
+    if args.train_audio and not config["music_rows"]:
+        config["music_rows"] = max(1, config["batch_size"] // TONES_PER_MUSIC_ROW)
+    return FineTuneConfig.model_validate(config)
+
+
+def refuse_knobs(source: ModelFile) -> None:
+    """A recording has its target at one position of the knobs, and a run draws them."""
+    for network in source.networks:
+        if models.build(network.config).knobs:
+            raise BadInputError(f"{source.label(network)}: --train-audio must be left out, as the model has knobs")
+
+
+def refuse_trained_on(held_out: Sequence[Path], trained: Sequence[Path]) -> None:
+    """What the student is measured on tells something only if it was not trained on it, under whatever name."""
+    known = {command_line.digest(path): path for path in trained}
+    for path in held_out:
+        same = known.get(command_line.digest(path))
+        if same is not None:
+            raise BadInputError(f"--audio {path}: must not be trained on, is {same} of --train-audio; leave one out")
 
 
 def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], quiet: bool) -> dict[str, Any]:
@@ -185,6 +222,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
             "preset": task.config.preset,
             "teacher": job.source.label(task.teacher),
             "config": task.config.model_dump(mode="json"),
+            "train_audio": [str(path) for path in task.audio.files] if task.audio else [],
             "history": part.history[0],
         }
         for task, result, part in zip(job.tasks, results, parts, strict=True)
