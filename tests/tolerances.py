@@ -62,10 +62,13 @@ F32_RECURRENCE = 5e-6
 """float32 through twenty steps of a recurrence and back, relative to the largest number of the result."""
 
 DEVICE_INTEGRATION = 5e-3
-"""BDF2 at 1.4 MHz against Radau, where a waveform of peak 0.7 has its steepest edges."""
+"""BDF2 at 4.2 MHz against Radau, where a waveform of peak 0.7 has its steepest edges."""
+
+DEVICE_DRIFT = 1e-6
+"""-120 dB: rounding (1e-16) of what 1 uF holds, over a step of 0.24 us (4 S), against the 1e-5 S that draw it home."""
 
 DEVICE_SMALL_SIGNAL_DB = 0.05
-"""BDF2 at 1.4 MHz: (w T)^2 / 3 at 12 kHz is 0.01 dB; the rest is what is left of settling."""
+"""BDF2 at 4.2 MHz: (w T)^2 / 3 at 12 kHz is 0.001 dB; the rest is what is left of settling."""
 
 DEVICE_ALIAS_DB = -60.0
 """What the virtual devices promise of their noise-to-mask ratio; they keep it by some 10 dB or more."""

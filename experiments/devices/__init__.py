@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from experiments.devices import clipper, distortion, simulation, treble_booster
+from experiments.devices import clipper, distortion, fuzz, simulation
 
-_CIRCUITS = {"booster": treble_booster.CIRCUIT, "distortion": distortion.CIRCUIT}
+_CIRCUITS = {"distortion": distortion.CIRCUIT, "fuzz": fuzz.CIRCUIT}
 DEVICES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "clipper": clipper.play,
     **{name: partial(simulation.play, circuit) for name, circuit in _CIRCUITS.items()},

@@ -2,7 +2,7 @@
 
 Kirchhoff's current law at every node but ground and the supply, which are fixed:
 
-    C dv/dt + G v + P e(Q v) = s + b u,    e_k(w) = I_s (exp(w / V_T) - 1)
+    C dv/dt + G v + P e(Q v) = s + b u,    e_k(w) = I_s (exp(w / n V_T) - 1)
 
 u is the voltage of the source, w = Q v the junction voltages: of each diode, then base-emitter and base-collector of
 each transistor. Diodes are Shockley's; transistors are Ebers-Moll's in transport form
@@ -17,6 +17,8 @@ import numpy as np
 
 GROUND, SUPPLY, SOURCE = "ground", "supply", "source"
 """Voltages that are given: 0, the battery's, the input."""
+
+_THERMAL_V = 25.85e-3  # V_T = k T / q at 300 K
 
 
 class Transistor(NamedTuple):
@@ -38,6 +40,7 @@ class Diode(NamedTuple):
     anode: str
     cathode: str
     saturation_a: float
+    ideality: float  # n
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,6 @@ class Circuit:
     diodes: dict[str, Diode]
     transistors: dict[str, Transistor]
     supply_v: float
-    thermal_v: float  # of all junctions: n k T / q
     output: str  # its node
     input_v: float  # at the source for an input of 1
     output_per_v: float  # the output for 1 V at the output node; negative turns a PNP circuit back over
@@ -65,18 +67,19 @@ class Equations(NamedTuple):
     constant: np.ndarray  # s
     drive: np.ndarray  # b
     saturation_a: np.ndarray  # of each junction
+    thermal_v: np.ndarray  # n V_T of each junction
     output: np.ndarray  # the row that picks the output node
 
 
 def equations(circuit: Circuit) -> Equations:
     """Write each component into the matrices (nodal analysis)."""
-    nodes = _nodes(circuit)
-    size = len(nodes)
+    names = nodes(circuit)
+    size = len(names)
     capacitance, conductance = np.zeros((size, size)), np.zeros((size, size))
     constant, drive = np.zeros(size), np.zeros(size)
 
     def row(node: str) -> np.ndarray:
-        return np.array([float(node == name) for name in nodes])
+        return np.array([float(node == name) for name in names])
 
     for a, b, ohm in circuit.resistors.values():
         difference = row(a) - row(b)
@@ -85,19 +88,24 @@ def equations(circuit: Circuit) -> Equations:
             constant += row(here) * (there == SUPPLY) * circuit.supply_v / ohm
             drive += row(here) * (there == SOURCE) / ohm
     transistors = circuit.transistors.values()
-    junctions = [(row(d.anode) - row(d.cathode),) * 2 + (d.saturation_a,) for d in circuit.diodes.values()]
+    junctions = [
+        (row(d.anode) - row(d.cathode),) * 2 + (d.saturation_a, d.ideality * _THERMAL_V)
+        for d in circuit.diodes.values()
+    ]
     capacitors = list(circuit.capacitors.values())
     for t in transistors:
         capacitors += [(t.base, t.emitter, t.base_emitter_f), (t.base, t.collector, t.base_collector_f)]
         for far, collector, base in ((t.emitter, 1.0, 1 / t.beta_forward),
                                      (t.collector, -1 - 1 / t.beta_reverse, 1 / t.beta_reverse)):  # fmt: skip
             out = collector * row(t.collector) + base * row(t.base) - (collector + base) * row(t.emitter)
-            junctions.append((row(t.base) - row(far), out, t.saturation_a))
+            junctions.append((row(t.base) - row(far), out, t.saturation_a, _THERMAL_V))
     for a, b, farad in capacitors:
         difference = row(a) - row(b)
         capacitance += np.outer(difference, difference) * farad
-    voltages, currents, saturation = (np.array(column) for column in zip(*junctions, strict=True))
-    return Equations(capacitance, conductance, currents.T, voltages, constant, drive, saturation, row(circuit.output))
+    voltages, currents, saturation, thermal = (np.array(column) for column in zip(*junctions, strict=True))
+    return Equations(
+        capacitance, conductance, currents.T, voltages, constant, drive, saturation, thermal, row(circuit.output)
+    )
 
 
 def operating_point(circuit: Circuit) -> np.ndarray:
@@ -110,12 +118,12 @@ def operating_point(circuit: Circuit) -> np.ndarray:
     v = np.zeros(len(c.constant))
     for share in np.linspace(0, 1, 101)[1:]:
         for _ in range(200):
-            w = np.minimum(c.junctions @ v / circuit.thermal_v, 40.0)
+            w = np.minimum(c.junctions @ v / c.thermal_v, 40.0)
             current = c.saturation_a * np.expm1(w)
-            slope = c.saturation_a * np.exp(w) / circuit.thermal_v
+            slope = c.saturation_a * np.exp(w) / c.thermal_v
             residual = c.conductance @ v + c.injection @ current - share * c.constant
             step = np.linalg.solve(c.conductance + c.injection * slope @ c.junctions, residual)
-            v = v - step * min(1.0, 2 * circuit.thermal_v / np.max(np.abs(c.junctions @ step)).clip(1e-30))
+            v = v - step * min(1.0, 2 / np.max(np.abs(c.junctions @ step) / c.thermal_v).clip(1e-30))
             if np.max(np.abs(step)) < 1e-13:
                 break
         else:
@@ -123,7 +131,8 @@ def operating_point(circuit: Circuit) -> np.ndarray:
     return v
 
 
-def _nodes(circuit: Circuit) -> list[str]:
+def nodes(circuit: Circuit) -> list[str]:
+    """Whose voltages the equations are about, in their order."""
     ends = [node for a, b, _ in (*circuit.resistors.values(), *circuit.capacitors.values()) for node in (a, b)]
     ends += [node for d in circuit.diodes.values() for node in (d.anode, d.cathode)]
     ends += [node for t in circuit.transistors.values() for node in (t.collector, t.base, t.emitter)]

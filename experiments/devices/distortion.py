@@ -2,13 +2,17 @@
 
 The clipper is that of Yeh, Abel and Smith, "Simulation of the diode limiter in guitar distortion circuits by numerical
 solution of ordinary differential equations" (DAFx-07): 2.2 kohm, 10 nF, 1N4148 with their I_s = 2.52 nA and n = 1.752.
-It is driven by an ideal amplifier, a gain of 60 for a guitar of 0.2 V, behind a coupling capacitor; after it comes the
+It is driven by an ideal amplifier, a gain of 250 for a guitar of 0.2 V, behind a coupling capacitor; after it comes the
 tone control of the Big Muff (a low-pass and a high-pass, mixed half and half) with that pedal's values.
 """
 
 from experiments.devices.circuit import GROUND, SOURCE, Circuit, Diode
 
-_SATURATION_A = 2.52e-9
+
+def diode_1n4148(anode: str, cathode: str) -> Diode:
+    """With the paper's values."""
+    return Diode(anode, cathode, saturation_a=2.52e-9, ideality=1.752)
+
 
 CIRCUIT = Circuit(
     resistors={
@@ -27,14 +31,10 @@ CIRCUIT = Circuit(
         "C bright": ("clipped", "bright", 4e-9),
         "cable": ("out", GROUND, 100e-12),
     },
-    diodes={
-        "D1": Diode("clipped", GROUND, _SATURATION_A),
-        "D2": Diode(GROUND, "clipped", _SATURATION_A),
-    },
+    diodes={"D1": diode_1n4148("clipped", GROUND), "D2": diode_1n4148(GROUND, "clipped")},
     transistors={},
     supply_v=0.0,
-    thermal_v=1.752 * 25.85e-3,
     output="out",
-    input_v=12.0,
+    input_v=50.0,
     output_per_v=2.0,
 )

@@ -18,7 +18,7 @@ import soxr
 from experiments.devices.circuit import Circuit, Equations, equations, operating_point
 from jaxalias.dsp import require_precision
 
-OVERSAMPLING = 32
+OVERSAMPLING = 96
 NEWTON_STEPS = 5  # the tests hold what they leave over
 LANES, LEAD_IN_S = 64, 1.0  # of one long signal
 _BLOCK = 1024  # samples at the low rate: bounds the memory
@@ -128,8 +128,8 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
         linear = [
             row + drive[i] * u + constant[i] for i, row in enumerate(_times(from_voltages, past))
         ]  # what v would be if no junction carried current
-        w = _junctions(c, circuit.thermal_v, feedback, _times(c.junctions, linear), state.w)
-        current = [s * jnp.expm1(x / circuit.thermal_v) for s, x in zip(c.saturation_a, w, strict=True)]
+        w = _junctions(c, feedback, _times(c.junctions, linear), state.w)
+        current = [s * jnp.expm1(x / n) for s, x, n in zip(c.saturation_a, w, c.thermal_v, strict=True)]
         v = tuple(a + b for a, b in zip(linear, _times(from_junctions, current), strict=True))
         (out,) = _times(c.output[None] * circuit.output_per_v, v)
         return _State(v, state.v, tuple(w)), out
@@ -137,17 +137,18 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
     return jax.jit(lambda state, u: jax.lax.scan(step, state, u))
 
 
-def _junctions(c: Equations, thermal_v: float, feedback: np.ndarray, linear: list, w: Any) -> list[jax.Array]:
+def _junctions(c: Equations, feedback: np.ndarray, linear: list, w: Any) -> list[jax.Array]:
     """w + F e(w) = w_linear, by Newton's method from the sample before."""
     w = list(w)
     for _ in range(NEWTON_STEPS):
-        grown = [s * jnp.exp(x / thermal_v) for s, x in zip(c.saturation_a, w, strict=True)]
+        grown = [s * jnp.exp(x / n) for s, x, n in zip(c.saturation_a, w, c.thermal_v, strict=True)]
         current = [e - s for e, s in zip(grown, c.saturation_a, strict=True)]
         residual = [x + y - z for x, y, z in zip(w, _times(feedback, current), linear, strict=True)]
         jacobian = [
-            [feedback[i, j] * grown[j] / thermal_v + float(i == j) for j in range(len(w))] for i in range(len(w))
+            [feedback[i, j] * grown[j] / c.thermal_v[j] + float(i == j) for j in range(len(w))] for i in range(len(w))
         ]
-        w = [_limited(x, x - change, thermal_v) for x, change in zip(w, _solve(jacobian, residual), strict=True)]
+        changes = _solve(jacobian, residual)
+        w = [_limited(x, x - change, n) for x, change, n in zip(w, changes, c.thermal_v, strict=True)]
     return w
 
 
