@@ -1,7 +1,7 @@
 """A fuzz: the clipping stage of the Big Muff Pi, a transistor with diodes in its feedback, driven hard.
 
 A common-emitter stage whose collector feeds back to its base through a resistor (bias), a capacitor (470 pF, which
-takes the treble off) and, behind 1 uF, two diodes back to back. The pedal has two such stages in a row behind a booster;
+takes the treble off) and, behind 1 uF, two diodes back to back. The pedal has two such stages behind a booster;
 here is one behind an ideal amplifier, a gain of 15 for a guitar of 0.2 V. Values as commonly published for the pedal of
 the 1970s, with a transistor of the order of a 2N5133's data sheet; not measured on a unit. The diodes are the 1N4148 of
 Yeh, Abel and Smith (see `distortion`).
