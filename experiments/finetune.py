@@ -37,7 +37,8 @@ def main() -> None:
         command_line.join_hosts()
     jobs = list(plan(args))
     clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
-    refuse_trained_on(args.audio, args.train_audio)
+    if args.train_audio:
+        refuse_trained_on(args.audio, args.train_audio)
     claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
     several = len(jobs) > 1
@@ -152,9 +153,10 @@ def plan(args: Any) -> Iterator[Job]:
         command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
         digest = command_line.digest(path)
         configs = [resolve_config(args, network) for network in source.networks]
+        audio = None
         if args.train_audio:
             refuse_knobs(source)
-        audio = read_audio(source.sample_rate, configs[0].sines) if args.train_audio else None
+            audio = read_audio(source.sample_rate, configs[0].sines)
         tasks = [
             Task(
                 source.label(network), network, source.network if args.teacher == "largest" else network,

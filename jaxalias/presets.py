@@ -68,7 +68,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
     For a recurrent model the NMR counts 0.03 instead of 0.1: `fast` takes more of the aliases away than anyone
     hears and pays for it in tone. A WaveNet, which gives them up more slowly, keeps 0.1.
 
-    Obtained with `experiments/finetune.py --model FILE --preset balanced` on one core of 2 (experiments/RESULTS.md):
+    Obtained with these settings by `experiments/sweep.py` (command in experiments/RESULTS.md) on one core of 2:
     Mesa LSTM-40, 47 minutes: NMR-S from 24.9 to -26.2 dB, HESR-T -27.6, ESR-T -24.0; the authors' student:
     -15.7, -22.8, -17.7. No run for a WaveNet yet.
     """

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
-from tolerances import DEVICE_ALIAS_DB, DEVICE_DRIFT, DEVICE_INTEGRATION, DEVICE_SMALL_SIGNAL_DB, NEWTON_LEFT
+from tolerances import DEVICE_ALIAS_DB, DEVICE_INTEGRATION, DEVICE_SMALL_SIGNAL_DB, NEWTON_LEFT
 
 from experiments import devices, training_signal
 from experiments.devices import circuit, distortion, fuzz, simulation
@@ -65,7 +65,7 @@ def test_at_rest_no_current_flows_into_any_node(name: str) -> None:
     c, v = circuit.equations(device), circuit.operating_point(device)
     current = c.injection @ (c.saturation_a * np.expm1(c.junctions @ v / c.thermal_v))
     assert np.max(np.abs(c.conductance @ v + current - c.constant)) < 1e-12  # ampere, of 1e-4 that flow
-    assert np.max(np.abs(simulation.play(device, np.zeros((1, 2000)), RATE))) < DEVICE_DRIFT
+    assert np.max(np.abs(simulation.play(device, np.zeros((1, 2000)), RATE))) < 1e-9
 
 
 def test_operating_point_of_the_fuzz_is_that_of_the_textbook() -> None:

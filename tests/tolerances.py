@@ -64,9 +64,6 @@ F32_RECURRENCE = 5e-6
 DEVICE_INTEGRATION = 5e-3
 """BDF2 at 4.2 MHz against Radau, where a waveform of peak 0.7 has its steepest edges."""
 
-DEVICE_DRIFT = 1e-6
-"""-120 dB: rounding (1e-16) of what 1 uF holds, over a step of 0.24 us (4 S), against the 1e-5 S that draw it home."""
-
 DEVICE_SMALL_SIGNAL_DB = 0.05
 """BDF2 at 4.2 MHz: (w T)^2 / 3 at 12 kHz is 0.001 dB; the rest is what is left of settling."""
 

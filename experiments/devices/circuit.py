@@ -54,7 +54,7 @@ class Circuit:
     supply_v: float
     output: str  # its node
     input_v: float  # at the source for an input of 1
-    output_per_v: float  # the output for 1 V at the output node; negative turns a PNP circuit back over
+    output_per_v: float  # the output for 1 V at the output node; negative turns an inverting circuit back over
 
 
 class Equations(NamedTuple):

@@ -2,7 +2,8 @@
 
 Integration is the second-order backward differentiation formula (BDF2, Gear's method), which is stable however
 stiff the circuit is: C (3 v - 4 v' + v'') / 2T + G v + P e(Q v) = s + b u. Solved for v it leaves one equation for
-the junction voltages w = Q v alone, w + F e(w) = w_linear, which takes a fixed number of Newton steps.
+the junction voltages w = Q v alone, w + F e(w) = w_linear, which takes a fixed number of Newton steps. Voltages and
+currents are counted from those at rest: then rest stays rest, and no rounding of the bias piles up in it.
 Everything is in float64 and needs JAX's 64-bit mode. Resampling is libsoxr's (see `jaxalias.audio_files`).
 """
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import soxr
 
-from experiments.devices.circuit import Circuit, Equations, equations, operating_point
+from experiments.devices.circuit import Circuit, Equations, equations, nodes, operating_point
 from jaxalias.dsp import require_precision
 
 OVERSAMPLING = 96
@@ -27,7 +28,7 @@ _PREDICTED_FROM = 32  # samples
 
 
 class _State(NamedTuple):
-    """Node voltages of this sample and the one before, junction voltages; tuples of (b,)."""
+    """Node voltages of this sample and the one before, from those at rest; junction voltages; tuples of (b,)."""
 
     v: tuple[jax.Array, ...]
     before: tuple[jax.Array, ...]
@@ -108,9 +109,9 @@ def _of_one_length(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarr
 
 
 def _at_rest(circuit: Circuit, batch: int) -> _State:
-    v = operating_point(circuit)
-    rows = tuple(jnp.full(batch, value) for value in v)
-    return _State(rows, rows, tuple(jnp.full(batch, value) for value in equations(circuit).junctions @ v))
+    w = equations(circuit).junctions @ operating_point(circuit)
+    rest = tuple(jnp.zeros(batch) for _ in nodes(circuit))
+    return _State(rest, rest, tuple(jnp.full(batch, value) for value in w))
 
 
 @lru_cache
@@ -121,15 +122,17 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
     solved = np.linalg.inv(1.5 * per_step + c.conductance)
     feedback = c.junctions @ solved @ c.injection  # F
     from_voltages, from_junctions = solved @ per_step, -solved @ c.injection
-    constant, drive = solved @ c.constant, solved @ c.drive * circuit.input_v
+    drive = solved @ c.drive * circuit.input_v
+    rest = c.junctions @ operating_point(circuit)
+    at_rest = c.saturation_a * np.exp(rest / c.thermal_v)
 
     def step(state: _State, u: jax.Array) -> tuple[_State, jax.Array]:
         past = [2 * a - 0.5 * b for a, b in zip(state.v, state.before, strict=True)]
         linear = [
-            row + drive[i] * u + constant[i] for i, row in enumerate(_times(from_voltages, past))
-        ]  # what v would be if no junction carried current
-        w = _junctions(c, feedback, _times(c.junctions, linear), state.w)
-        current = [s * jnp.expm1(x / n) for s, x, n in zip(c.saturation_a, w, c.thermal_v, strict=True)]
+            row + drive[i] * u for i, row in enumerate(_times(from_voltages, past))
+        ]  # what v would be if the junctions' currents stayed as at rest
+        w = _junctions(c, rest, at_rest, feedback, _times(c.junctions, linear), state.w)
+        current = [s * jnp.exp(x / n) - e for s, x, n, e in zip(c.saturation_a, w, c.thermal_v, at_rest, strict=True)]
         v = tuple(a + b for a, b in zip(linear, _times(from_junctions, current), strict=True))
         (out,) = _times(c.output[None] * circuit.output_per_v, v)
         return _State(v, state.v, tuple(w)), out
@@ -137,13 +140,15 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
     return jax.jit(lambda state, u: jax.lax.scan(step, state, u))
 
 
-def _junctions(c: Equations, feedback: np.ndarray, linear: list, w: Any) -> list[jax.Array]:
+def _junctions(
+    c: Equations, rest: np.ndarray, at_rest: np.ndarray, feedback: np.ndarray, linear: list, w: Any
+) -> list[jax.Array]:
     """w + F e(w) = w_linear, by Newton's method from the sample before."""
     w = list(w)
     for _ in range(NEWTON_STEPS):
         grown = [s * jnp.exp(x / n) for s, x, n in zip(c.saturation_a, w, c.thermal_v, strict=True)]
-        current = [e - s for e, s in zip(grown, c.saturation_a, strict=True)]
-        residual = [x + y - z for x, y, z in zip(w, _times(feedback, current), linear, strict=True)]
+        current = [e - e0 for e, e0 in zip(grown, at_rest, strict=True)]
+        residual = [x - x0 + y - z for x, x0, y, z in zip(w, rest, _times(feedback, current), linear, strict=True)]
         jacobian = [
             [feedback[i, j] * grown[j] / c.thermal_v[j] + float(i == j) for j in range(len(w))] for i in range(len(w))
         ]
