@@ -21,6 +21,7 @@ from jaxalias.wavenet_config import ConvNetConfig, LayerArrayConfig, LinearConfi
 
 __all__ = [
     "ConvNetConfig",
+    "CurvatureConfig",
     "ESRConfig",
     "FineTuneConfig",
     "HarmonicConfig",
@@ -80,6 +81,11 @@ class SineConfig(Record):
     quietest_db: Annotated[float, Field(lt=0)] | None = Field(
         None, description="peaks are uniform in dB from here to 0; none: the amplitude is uniform, few tones are quiet"
     )
+    whole_cycles: bool = Field(
+        False,
+        description="f0 moves to where a whole number of cycles fits into samples, at most a frame, so that a frame "
+        "tells aliases from harmonics, and a network without recurrence is settled from its first sample (`cycles`)",
+    )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
 
@@ -105,6 +111,9 @@ class ESRConfig(Record):
 class NMRConfig(Record):
     """Noise-to-mask ratio (eqs. 14-16)."""
 
+    of: Literal["error", "aliases"] = Field(
+        "error", description="noise: all that differs from the target, or what is no harmonic (sines.whole_cycles)"
+    )
     weight: NonNegativeFloat = 1.0
     reduction: Literal["mean_of_ratios", "geometric", "soft_hinge"] = "mean_of_ratios"
     knee: PositiveFloat = Field(0.03, description="soft_hinge: the ratio (-15 dB) under which it stops counting")
@@ -141,12 +150,25 @@ class LossConfig(Record):
         return self
 
 
+class CurvatureConfig(Record):
+    """Gauss-Newton steps in the place of Adam's (see `curvature`)."""
+
+    damping: PositiveFloat = Field(0.3, description="added to every curvature, in units of the loss")
+    memory: PositiveInt = Field(1000, description="updates that the running mean of the curvature reaches back")
+    renew_every: PositiveInt = Field(50, description="updates between factorisations; the first so many only gather")
+
+
 class OptimiserConfig(Record):
-    """Adam and what surrounds it."""
+    """Adam, or Gauss-Newton steps, and what surrounds it."""
 
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["constant", "cosine"] = "constant"
-    clip_norm: PositiveFloat | None = Field(None, description="global norm of the gradient")
+    clip_norm: PositiveFloat | None = Field(
+        None, description="global norm of the gradient; with a curvature, of the step"
+    )
+    curvature: CurvatureConfig | None = Field(
+        None, description="none: Adam; else the learning rate is the share of a Newton step"
+    )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the exported average; 0: none")
     pull: NonNegativeFloat = Field(
         0.0, description="decay towards where the run began instead of towards zero, decoupled as in AdamW"
@@ -175,6 +197,29 @@ class FineTuneConfig(Record):
     optimiser: OptimiserConfig = OptimiserConfig()
     validate_every: PositiveInt = Field(50, description="updates between validations")
     checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
+
+    @model_validator(mode="after")
+    def _options_suit(self) -> Self:
+        if self.loss.nmr.of == "aliases" and not self.sines.whole_cycles:
+            raise ValueError("loss.nmr.of = aliases needs sines.whole_cycles = true, got false")
+        if self.sines.whole_cycles and self.table_tones:
+            raise ValueError("table_tones must be none with sines.whole_cycles, which draws other tones")
+        if self.optimiser.curvature:
+            self._terms_have_a_curvature()
+        return self
+
+    def _terms_have_a_curvature(self) -> None:
+        """It is made of every tone's own squares: of the error, and of the aliases over the mask."""
+        loss = self.loss
+        if loss.nmr.of != "aliases":
+            raise ValueError(f"optimiser.curvature needs loss.nmr.of = aliases, got {loss.nmr.of}")
+        for name, reduction in (("esr", loss.esr.reduction), ("nmr", loss.nmr.reduction)):
+            if reduction not in ("mean_of_ratios", "soft_hinge"):
+                raise ValueError(
+                    f"optimiser.curvature needs loss.{name}.reduction = mean_of_ratios or soft_hinge, got {reduction}"
+                )
+        if loss.dc_weight or loss.harmonic:
+            raise ValueError("optimiser.curvature needs loss.dc_weight = 0 and loss.harmonic = none: it knows neither")
 
 
 class PretrainConfig(Record):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxalias import frames, phase
+from jaxalias import cycles, frames, phase
 from jaxalias.frames import Frames
 from jaxalias.recordings import Pair
 
@@ -65,6 +65,6 @@ def draw(
         none = jnp.zeros(first.shape, jnp.uint32)
         nowhere = jnp.zeros((*first.shape, 0), x.dtype)
         inputs, targets = (frames.cut(signal[:, settling:], frame) for signal in (x, y))
-        return Frames(phase.Turns(none, none), nowhere, x[:, :settling], inputs, targets)
+        return Frames(phase.Turns(none, none), cycles.none(first.shape), nowhere, x[:, :settling], inputs, targets)
 
     return one_batch(first)

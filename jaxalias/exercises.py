@@ -1,7 +1,8 @@
 """What students hear and what they should answer: tones and their targets, cut into frames (section 2.5).
 
 A draw makes several batches of tones at once; each update takes one frame of one batch of them. The targets come
-from each one's frozen teacher, or from a table of its harmonics that was measured before the run.
+from each one's frozen teacher, or from a table of its harmonics that was measured before the run. A network without
+recurrence can be asked for its settled answer to tones that repeat: then each is one frame (`heard_at_once`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from jaxalias import excerpts, frames, harmonics, harmonics_table, models, parallel, sines, teacher
+from jaxalias import cycles, excerpts, frames, harmonics, harmonics_table, models, parallel, sines, teacher
 from jaxalias.config import FineTuneConfig
+from jaxalias.cycles import Cycle
 from jaxalias.dsp import midi_to_hz
 from jaxalias.frames import AXES, Frames
 from jaxalias.harmonics import Harmonics
@@ -51,13 +53,25 @@ class Exercises(NamedTuple):
     left_out: tuple[int, ...]  # tones of each student's table that could not be used
 
 
-def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_rate: int, mesh: Mesh) -> Exercises:
+def heard_at_once(config: FineTuneConfig, *models: Model) -> bool:
+    """Whether each tone is one frame of a settled answer (`Model.settled`), for which no model has to be waited for.
+
+    Music among the tones needs its past, and a teacher at a multiple of its rate is not asked this way.
+    """
+    alone = config.sines.whole_cycles and not config.music_rows and config.teacher_oversampling == 1
+    return alone and all(model.settled for model in models)
+
+
+def prepare(
+    model: Model, students: Sequence[Student], frozen: Params, sample_rate: int, mesh: Mesh, *, at_once: bool = False
+) -> Exercises:
     """Get ready to draw, with the students and the tones of every batch spread over the devices of `mesh`.
 
     Args:
         model: the teachers'.
         students: alike but for their names, teachers and seeds, as far as this stage goes.
         frozen: their teachers' parameters in the precision of the run, students along the first axis.
+        at_once: see `heard_at_once`; then nothing is heard before the one frame of a tone.
 
     Raises:
         ValueError: frame shorter than an NMR frame or longer than a tone; or a teacher, named, that is silent or
@@ -75,13 +89,20 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
             f"frame_s = {config.frame_s} is {frame} samples at {sample_rate} Hz; "
             f"it must be at least 2048 and at most {analysed}, the analysed part of a tone"
         )
+    if at_once:
+        settling, analysed = 0, frame
     lowest = float(midi_to_hz(min(config.sines.midi_low, _VALIDATION_MIDI[0])))
     number = harmonics.highest_number(lowest, sample_rate)
     tones_drawn = config.batches_per_draw * config.batch_size
-    draw_tones = partial(
-        sines.draw, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
-        sample_rate=sample_rate, dtype=config.precision, quietest_db=config.sines.quietest_db,
-    )  # fmt: skip
+    like: dict[str, Any] = {
+        "midi_low": config.sines.midi_low, "midi_high": config.sines.midi_high, "sample_rate": sample_rate,
+        "dtype": config.precision, "quietest_db": config.sines.quietest_db,
+    }  # fmt: skip
+
+    def draw_tones(key: Array, count: int) -> tuple[sines.Tones, Cycle]:
+        if config.sines.whole_cycles:
+            return cycles.draw(key, count, frame, **like)
+        return sines.draw(key, count, **like), cycles.none((count,))
 
     def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
         return teacher.analyse(
@@ -89,22 +110,31 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
             settling=settling, analysed=analysed, number=number, factor=config.teacher_oversampling,
         )  # fmt: skip
 
-    def frames_of(tones: sines.Tones, knobs: Array, answer: Harmonics, frame: int) -> Frames:
+    def frames_of(tones: sines.Tones, cycle: Cycle, knobs: Array, answer: Harmonics, frame: int) -> Frames:
         x = sines.render(tones, settling + analysed)
         y = harmonics.resynthesise(answer, tones.increment, analysed)
-        return Frames(tones.increment, knobs, x[:, :settling], frames.cut(x[:, settling:], frame), frames.cut(y, frame))
+        inputs, targets = (frames.cut(signal, frame) for signal in (x[:, settling:], y))
+        return Frames(tones.increment, cycle, knobs, x[:, :settling], inputs, targets)
 
-    def from_teacher(frame: int, params: Params, tones: sines.Tones, knobs: Array) -> Frames:
-        def one_batch(batch: tuple[sines.Tones, Array]) -> Frames:
-            tones, knobs = batch
-            return frames_of(tones, knobs, answer_of(params, tones, knobs), frame)
+    def settled_frames(params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
+        x = sines.render(tones, frame)
+        y = cycles.harmonic_part(model.settled(params, x, cycle.period), cycle)  # type: ignore[misc]
+        return Frames(tones.increment, cycle, knobs, x[:, :0], x[None], y[None])
 
-        return jax.lax.map(one_batch, (tones, knobs))
+    def from_teacher(frame: int, params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
+        def one_batch(batch: tuple[sines.Tones, Cycle, Array]) -> Frames:
+            tones, cycle, knobs = batch
+            if at_once:
+                return settled_frames(params, tones, cycle, knobs)
+            return frames_of(tones, cycle, knobs, answer_of(params, tones, knobs), frame)
+
+        return jax.lax.map(one_batch, (tones, cycle, knobs))
 
     def from_harmonics(tones: sines.Tones, answers: Harmonics) -> Frames:
         def one_batch(batch: tuple[sines.Tones, Harmonics]) -> Frames:
             tones, answer = batch
-            return frames_of(tones, jnp.zeros((tones.amplitude.shape[0], 0), config.precision), answer, frame)
+            count = tones.amplitude.shape[0]
+            return frames_of(tones, cycles.none((count,)), jnp.zeros((count, 0), config.precision), answer, frame)
 
         return jax.lax.map(one_batch, (tones, answers))
 
@@ -113,12 +143,12 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         return jax.tree.map(lambda a: a.reshape(*shape, *a.shape[2:]), tree)
 
     def draw(keys: Array, params: Params) -> Frames:
-        def draw_one(key: Array) -> tuple[sines.Tones, Array]:
+        def draw_one(key: Array) -> tuple[sines.Tones, Cycle, Array]:
             knobs = jax.random.uniform(jax.random.fold_in(key, _KNOBS), (tones_drawn, model.knobs), config.precision)
-            return draw_tones(key, tones_drawn), knobs
+            return *draw_tones(key, tones_drawn), knobs
 
         drawn = in_batches(jax.vmap(draw_one)(keys))
-        return parallel.over_students(partial(from_teacher, frame), mesh, (-1, 1, 1), AXES)(params, *drawn)
+        return parallel.over_students(partial(from_teacher, frame), mesh, (-1, 1, 1, 1), AXES)(params, *drawn)
 
     def draw_from_table(keys: Array, tables: Table) -> Frames:
         look_up = partial(harmonics_table.draw, batch=tones_drawn, number=number)
@@ -126,9 +156,13 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
         return parallel.over_students(from_harmonics, mesh, (1, 1), AXES)(*drawn)
 
     tones = _validation_tones(config, sample_rate)
+    cycle = cycles.none(tones.amplitude.shape)
+    if config.sines.whole_cycles:
+        tones, cycle = cycles.snap(tones, jnp.full(VALIDATION_TONES, cycles.longest_period(frame), jnp.int32))
     positions = jnp.asarray(_validation_knobs(model.knobs), config.precision)
-    hear = jax.jit(parallel.over_students(partial(from_teacher, analysed), mesh, (-1, 1, 1), AXES))
-    for_all = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), (tones, positions))
+    longest = frame if config.sines.whole_cycles else analysed
+    hear = jax.jit(parallel.over_students(partial(from_teacher, longest), mesh, (-1, 1, 1, 1), AXES))
+    for_all = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(students), 1, *a.shape)), (tones, cycle, positions))
     validation = hear(frozen, *for_all)
     for student, targets in zip(students, parallel.to_host(validation.targets), strict=True):
         with _about(student):
@@ -141,7 +175,8 @@ def prepare(model: Model, students: Sequence[Student], frozen: Params, sample_ra
     analyse = jax.jit(on_all, out_shardings=parallel.whole(mesh))
     tables, left_out = [], []
     for student in students:
-        measured = draw_tones(jax.random.fold_in(jax.random.key(student.config.seed), _TABLE), config.table_tones)
+        key = jax.random.fold_in(jax.random.key(student.config.seed), _TABLE)
+        measured, _ = draw_tones(key, config.table_tones)
         ask = partial(analyse, models.cast(student.teacher, config.precision))
         with _about(student):
             table, unusable = harmonics_table.measure(ask, measured, config.batch_size)

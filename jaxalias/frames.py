@@ -1,12 +1,13 @@
 """What a model hears in one draw, cut into frames, and what it should answer."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias import phase
+from jaxalias.cycles import Cycle
 
 
 class Frames(NamedTuple):
@@ -16,13 +17,14 @@ class Frames(NamedTuple):
     """
 
     increment: phase.Turns  # (*student batch tone): f0 / Fs, 0 where it is music
+    cycle: Cycle  # (*student batch tone): how it repeats, 0 where it does not
     knobs: Float[Array, "*student batch tone knob"]  # where they stand, of a model that has some
     lead_in: Float[Array, "*student batch tone settling"]
     inputs: Float[Array, "*student batch frame tone t"]
     targets: Float[Array, "*student batch frame tone t"]
 
 
-AXES = Frames._make((1, 1, 1, 2, 2))
+AXES = Frames._make((1, 1, 1, 1, 2, 2))
 """Where the tones are, for `parallel`, which puts the students before them."""
 
 
@@ -35,7 +37,7 @@ def cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:
 def join(some: Frames, others: Frames) -> Frames:
     """Rows of both in the same batches, of all students."""
 
-    def rows(axis: int, part: Array | phase.Turns, other: Array | phase.Turns) -> Array | phase.Turns:
+    def rows(axis: int, part: Any, other: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis + 1), part, other)
 
     return jax.tree.map(rows, AXES, some, others)

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
-from jaxalias import dsp, phase
+from jaxalias import cycles, dsp, nmr, phase
 from jaxalias.config import LossConfig, Reduction
-from jaxalias.nmr import nmr
+from jaxalias.cycles import Cycle
 
 Terms = dict[str, Float[Array, "*student"]]
 
@@ -22,28 +22,44 @@ class Differences(NamedTuple):
     error: Float[Array, "b"]  # mean square
     power: Float[Array, "b"]  # of the target, mean square
     offset: Float[Array, "b"]  # mean
-    nmr: Float[Array, "b"]  # noise-to-mask ratio
+    nmr: Float[Array, "b"]  # noise-to-mask ratio, of the error or of the aliases
     harmonic: Float[Array, "b"] | None  # mean square of the harmonics' differences in bels, where asked for
+
+
+class Residuals(NamedTuple):
+    """Numbers whose squared magnitudes add up to what a tone's terms are made of: `error` and `nmr` of `Differences`.
+
+    They are linear in the estimate.
+    """
+
+    error: Float[Array, "b t"]
+    noise: Complex[Array, "b n f"]
 
 
 class Loss(NamedTuple):
     """loss(estimate, target, increment) -> (total, its terms by name, unweighted), in steps that can be taken apart.
 
     measure: every tone by itself, so that tones can lie on different devices; `increment` is f0 / Fs in turns a
-        sample, 0 for what is no tone and has no harmonics.
+        sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
+    residuals: what the curvature of the loss is made of, where aliases count alone.
     """
 
-    measure: Callable[[Float[Array, "b t"], Float[Array, "b t"], phase.Turns], Differences]
+    measure: Callable[..., Differences]
     terms: Callable[[Differences], Terms]
     weights: dict[str, float]
+    residuals: Callable[[Float[Array, "b t"], Float[Array, "b t"], Cycle], Residuals]
 
     def __call__(
-        self, estimate: Float[Array, "b t"], target: Float[Array, "b t"], increment: phase.Turns
+        self,
+        estimate: Float[Array, "b t"],
+        target: Float[Array, "b t"],
+        increment: phase.Turns,
+        cycle: Cycle | None = None,
     ) -> tuple[Float[Array, ""], Terms]:
         """All steps."""
-        terms = self.terms(self.measure(estimate, target, increment))
+        terms = self.terms(self.measure(estimate, target, increment, cycle))
         return total(terms, self.weights), terms
 
 
@@ -67,12 +83,30 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     if config.emphasis == "a_weighting":
         taps = np.convolve(taps, dsp.a_weighting_taps(sample_rate))
 
-    def measure(estimate: Float[Array, "b t"], target: Float[Array, "b t"], increment: phase.Turns) -> Differences:
+    def residuals(estimate: Float[Array, "b t"], target: Float[Array, "b t"], cycle: Cycle) -> Residuals:
+        aliases = dsp.filter_same(estimate - cycles.harmonic_part(estimate, cycle), taps)
         estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
+        error = (estimate - target) / np.sqrt(target.shape[1])
+        return Residuals(error, nmr.noise_over_mask(aliases, target, sample_rate))
+
+    def measure(
+        estimate: Float[Array, "b t"],
+        target: Float[Array, "b t"],
+        increment: phase.Turns,
+        cycle: Cycle | None = None,
+    ) -> Differences:
+        heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
+        if config.nmr.of == "error":
+            ratio = nmr.nmr(heard, wanted, sample_rate)
+        elif cycle is None:
+            raise ValueError("the NMR of aliases alone needs to know how each tone repeats (cycles.Cycle), got none")
+        else:
+            noise = residuals(estimate, target, cycle).noise
+            ratio = jnp.sum(noise.real**2 + noise.imag**2, axis=(1, 2))
         harmonic = None
         if config.harmonic is not None:
-            harmonic = harmonic_distance(estimate, target, increment, config.harmonic.floor_db)
-        return Differences(*_differences(estimate, target), nmr(estimate, target, sample_rate), harmonic)
+            harmonic = harmonic_distance(heard, wanted, increment, config.harmonic.floor_db)
+        return Differences(*_differences(heard, wanted), ratio, harmonic)
 
     def terms(tones: Differences) -> Terms:
         found = {
@@ -82,7 +116,7 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         }
         return found if tones.harmonic is None else {**found, "harmonic": jnp.mean(tones.harmonic)}
 
-    return Loss(measure, terms, weights(config))
+    return Loss(measure, terms, weights(config), residuals)
 
 
 def weights(config: LossConfig) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from jaxalias import dsp
 
@@ -73,6 +73,21 @@ def nmr(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate
     count = _signals_together(*signal.shape)
     groups = signal.reshape(-1, count, signal.shape[1]), reference.reshape(-1, count, reference.shape[1])
     return jax.lax.map(jax.checkpoint(together, prevent_cse=False), groups).reshape(-1)
+
+
+def noise_over_mask(
+    noise: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate: float
+) -> Complex[Array, "b n f"]:
+    """Spectra of a noise in units of what `reference` masks: the NMR is the sum of their squared magnitudes.
+
+    This NMR is that of noise added to the reference, of which `nmr` sees what changes the magnitudes. The mask is
+    constant: no gradient flows into `reference`.
+    """
+    tables = _tables(float(sample_rate))
+    mask = jax.lax.stop_gradient(masking_threshold(reference, sample_rate))
+    share = _dot(1 / mask, tables.grouping.T) / (mask.shape[-2] * BANDS)
+    spectrum = jnp.fft.rfft(dsp.frames(noise, FRAME, HOP) * _as(tables.window, noise))
+    return spectrum * (_as(tables.ear_weight, noise) * jnp.sqrt(share))
 
 
 def masking_threshold(reference: Float[Array, "... t"], sample_rate: float) -> Float[Array, "... n z"]:

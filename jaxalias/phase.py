@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float, Num, UInt32
+from jaxtyping import Array, ArrayLike, Float, Int32, Num, UInt32
 
 _WORD = 1 << 32
 _UNIT = 2.0**-32  # one step of a word, in turns
@@ -39,6 +39,16 @@ def from_ratio(ratio: Float[jax.Array, "..."]) -> Turns:
     scaled = ratio / _UNIT
     high = jnp.floor(scaled)
     return Turns(high.astype(jnp.uint32), ((scaled - high) / _UNIT).astype(jnp.uint32))
+
+
+def fraction(count: Int32[Array, "..."], period: Int32[Array, "..."]) -> Turns:
+    """count / period, rounded down to a unit: positive integers, count below period, period below 2**15."""
+    rest, digits = count.astype(jnp.uint32), []
+    for _ in range(4):  # of 16 bits
+        rest = rest << 16
+        digits.append(rest // period.astype(jnp.uint32))
+        rest = rest % period.astype(jnp.uint32)
+    return Turns(digits[0] << 16 | digits[1], digits[2] << 16 | digits[3])
 
 
 def to_ratio(turns: Turns) -> np.ndarray:

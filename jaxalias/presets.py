@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from jaxalias.config import (
+    CurvatureConfig,
     ESRConfig,
     FineTuneConfig,
     LossConfig,
@@ -48,17 +49,26 @@ def fast(model: ModelConfig) -> FineTuneConfig:
     Mesa LSTM-40: NMR-S from 24.9 to -24.6 dB, HESR-T -23.0, better than the authors' student on all five
     columns. Broadcast TCN: NMR-S from 11.8 to 5.0 dB, HESR-T -28.3; the authors' student: -23.4, HESR-T -15.1.
     """
-    loss = LossConfig(nmr=NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03))
     if isinstance(model, RecurrentConfig):
-        rate, shape = 1e-3, {"updates": 1600, "batch_size": 40}
-    else:
-        rate, shape = 3e-4, {"updates": 3000, "batch_size": 24, "batches_per_draw": 10}
+        return FineTuneConfig(
+            preset="fast",
+            updates=1600,
+            batch_size=40,
+            frame_s=0.1,
+            loss=LossConfig(nmr=NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03)),
+            optimiser=OptimiserConfig(learning_rate=1e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995),
+        )
     return FineTuneConfig(
         preset="fast",
-        frame_s=0.1,
-        loss=loss,
-        optimiser=OptimiserConfig(learning_rate=rate, schedule="cosine", clip_norm=1.0, ema_decay=0.995),
-        **shape,
+        updates=1000,
+        batch_size=24,
+        batches_per_draw=10,
+        frame_s=0.0465,
+        sines=SineConfig(whole_cycles=True, quietest_db=-50.0),
+        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.03, reduction="soft_hinge", knee=0.03)),
+        optimiser=OptimiserConfig(
+            learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, curvature=CurvatureConfig()
+        ),
     )
 
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxalias import exercises, losses, models, parallel, phase
+from jaxalias import curvature, exercises, learning, losses, models, parallel, phase
 from jaxalias.config import FineTuneConfig, OptimiserConfig
+from jaxalias.cycles import Cycle
 from jaxalias.exercises import Student
 from jaxalias.frames import Frames
 from jaxalias.models import Model, Params, State
@@ -80,9 +81,11 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     initial = stacked([student.teacher if student.initial is None else student.initial for student in students])
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
-    heard = exercises.prepare(teacher_model, students, frozen, sample_rate, mesh)
+    at_once = exercises.heard_at_once(config, teacher_model, model)
+    heard = exercises.prepare(teacher_model, students, frozen, sample_rate, mesh, at_once=at_once)
     every = [losses.weights(student.config.loss) for student in students]
     weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
+    keys = jnp.stack([jax.random.key(student.config.seed) for student in students])
 
     def start(params: Params) -> TrainState:
         somewhere = jnp.zeros(model.knobs)  # where they stand is drawn with the tones
@@ -97,14 +100,21 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
         return jax.lax.map(one_batch, (lead_in, knobs))
 
+    def play(params: Params, x: Array, cycle: Cycle, before: State) -> tuple[Array, State]:
+        if at_once:
+            return model.settled(params, x, cycle.period), before  # type: ignore[misc]
+        return model.apply(params, x, before)
+
     def answer(
-        params: Params, x: Array, y: Array, increment: phase.Turns, before: State
+        params: Params, x: Array, y: Array, increment: phase.Turns, cycle: Cycle, before: State
     ) -> tuple[losses.Differences, State]:
-        estimate, after = model.apply(params, x, before)
-        return loss.measure(estimate, y, increment), after
+        estimate, after = play(params, x, cycle, before)
+        return loss.measure(estimate, y, increment, cycle), after
 
     listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
-    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0), (0, 0))
+    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0, 0), (0, 0))
+    by_tone = learning.tone_by_tone(model, play, loss)
+    learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0))
 
     @jax.vmap
     def add_up(tones: losses.Differences, weights: losses.Terms) -> losses.Terms:
@@ -112,23 +122,33 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return {"loss": losses.total(terms, weights), **terms}
 
     def lead_in(state: TrainState, drawn: Frames) -> TrainState:
+        if at_once:
+            return state
         return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.knobs))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
         index, batch = divmod(number % heard.updates_per_draw, config.batches_per_draw)
         factors = losses.grown(config.loss, number / config.updates)
         heavy = {name: weight * factors[name] for name, weight in weights.items()}
-        increment = jax.tree.map(lambda word: word[:, batch], drawn.increment)
-        before = jax.tree.map(lambda a: a[:, batch], state.memory)
+        x, y = drawn.inputs[:, batch, index], drawn.targets[:, batch, index]
+        increment, cycle, before = jax.tree.map(lambda a: a[:, batch], (drawn.increment, drawn.cycle, state.memory))
 
         def frame_loss(params: Params) -> tuple[Array, tuple]:
-            x, y = drawn.inputs[:, batch, index], drawn.targets[:, batch, index]
-            tones, after = answer_apart(params, x, y, increment, before)
+            tones, after = answer_apart(params, x, y, increment, cycle, before)
             terms = add_up(tones, heavy)
             return terms["loss"].sum(), (terms, after)  # a student's parameters move no other one's loss
 
-        gradient, (terms, after) = jax.grad(frame_loss, has_aux=True)(state.params)
-        steps, moments = jax.vmap(optimiser.update)(gradient, state.optimiser, state.params)
+        if config.optimiser.curvature is None:
+            gradient, (terms, after) = jax.grad(frame_loss, has_aux=True)(state.params)
+            steps, moments = jax.vmap(optimiser.update)(gradient, state.optimiser, state.params)
+        else:
+            signs = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, number), rows))(keys)
+            gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, increment, cycle, before, signs)
+            terms = add_up(tones, heavy)
+            gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
+            steps, moments = jax.vmap(
+                lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes)
+            )(gradient, state.optimiser, state.params, probes)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
         memory = jax.tree.map(lambda every, part: every.at[:, batch].set(part), state.memory, after)
@@ -136,8 +156,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     def validate(params: Params, once: Frames) -> losses.Terms:
         memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
-        increment = jax.tree.map(lambda word: word[:, 0], once.increment)
-        tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], increment, memory)
+        increment, cycle = jax.tree.map(lambda word: word[:, 0], (once.increment, once.cycle))
+        tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], increment, cycle, memory)
         return add_up(tones, weights)
 
     laid_out = parallel.layout_of_students(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
@@ -178,14 +198,17 @@ def shared(config: FineTuneConfig) -> FineTuneConfig:
     return config.model_copy(update={"seed": 0, "loss": loss})
 
 
-def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformation:
-    """Adam on a constant or cosine schedule, behind a global-norm clip and with a pull to the start if set."""
+def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformationExtraArgs:
+    """Adam or Gauss-Newton steps on a constant or cosine schedule, clipped and with a pull to the start if set."""
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     pull = pull_to_start(config.pull) if config.pull else optax.identity()
-    return optax.chain(clip, optax.scale_by_adam(), pull, optax.scale_by_learning_rate(rate))
+    scaled = optax.scale_by_learning_rate(rate)
+    if config.curvature:
+        return optax.chain(curvature.scale_by_curvature(config.curvature), pull, scaled, clip)
+    return optax.chain(clip, optax.scale_by_adam(), pull, scaled)
 
 
 def pull_to_start(strength: float) -> optax.GradientTransformation:

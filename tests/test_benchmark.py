@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark, stages
-from jaxalias import config, exercises, harmonics, models, nmr, phase, presets, runs, sines
+from jaxalias import config, cycles, exercises, harmonics, models, nmr, phase, presets, runs, sines
 from jaxalias.frames import Frames
 
 FS = stages.SAMPLE_RATE
@@ -120,7 +120,14 @@ def test_peer_updates(torch, peers, name):
     no_tone = phase.exact(np.zeros((1, 1, 2)))
     drawn = jax.tree.map(
         jnp.asarray,
-        Frames(no_tone, np.zeros((1, 1, 2, 0)), lead_in[None, None], x[None, None, None], y[None, None, None]),
+        Frames(
+            no_tone,
+            cycles.none((1, 1, 2)),
+            np.zeros((1, 1, 2, 0)),
+            lead_in[None, None],
+            x[None, None, None],
+            y[None, None, None],
+        ),
     )
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))

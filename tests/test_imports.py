@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "record", "wavenet_config",
-    "config", "parallel", "phase", "dsp", "models", "sines", "harmonics", "teacher", "harmonics_table",
+    "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table",
     "recordings", "frames", "excerpts", "exercises",
-    "nmr", "losses", "metrics", "presets", "runs", "training", "architectures", "pretraining",
+    "nmr", "losses", "metrics", "presets", "learning", "curvature", "runs", "training", "architectures", "pretraining",
     "checkpoints", "oversampling", "evaluation", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",

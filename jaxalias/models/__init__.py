@@ -4,12 +4,13 @@ Nothing outside this package asks which kind of network it holds.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int32, Key
 
 from jaxalias.config import ConvNetConfig, GRUConfig, LinearConfig, LSTMConfig, ModelConfig
 from jaxalias.dsp import require_precision
@@ -30,6 +31,8 @@ class Model(NamedTuple):
         as one piece. x and y are (b, t). Precision is that of the parameters and x, float32 or float64.
     receptive_field: input samples that an output sample depends on; None for a recurrent model.
     knobs: how many the model has.
+    settled(params, x, period): y, of signals that repeat every `period` (b,) samples, more than half of t and at most
+        t, and always did; None for a recurrent model, which has to be waited for.
     """
 
     init: Callable[[Key[Array, ""]], Params]
@@ -37,6 +40,7 @@ class Model(NamedTuple):
     apply: Callable[[Params, Float[Array, "b t"], State], tuple[Float[Array, "b t"], State]]
     receptive_field: int | None
     knobs: int = 0
+    settled: Callable[[Params, Float[Array, "b t"], Int32[Array, "b"]], Float[Array, "b t"]] | None = None
 
 
 def build(config: ModelConfig) -> Model:
@@ -44,7 +48,7 @@ def build(config: ModelConfig) -> Model:
     if isinstance(config, LSTMConfig | GRUConfig):
         return _recurrent(config, lstm if isinstance(config, LSTMConfig) else gru)
     if isinstance(config, LinearConfig):
-        return _feed_forward(convnet.Linear(config), config.receptive_field, convnet.play)
+        return _feed_forward(convnet.Linear(config), config.receptive_field, convnet.play)._replace(settled=None)
     if isinstance(config, ConvNetConfig):
         return _feed_forward(convnet.ConvNet(config), convnet.receptive_field(config), feedforward.apply)
     if config.out_channels != 1:
@@ -64,6 +68,7 @@ def _feed_forward(net: nn.Module, receptive_field: int, apply: Callable) -> Mode
         initial_state=initial_state,
         apply=lambda params, x, state: apply(net, params, x, state),
         receptive_field=past + 1,
+        settled=partial(feedforward.settled, net),
     )
 
 
@@ -94,6 +99,12 @@ def _positions(knobs: Any, count: int, batch: int) -> Array:
         got = "none" if knobs is None else f"an array of shape {found.shape}"
         raise ValueError(f"knobs: must be of shape ({count},) or (batch, {count}) for this model, got {got}")
     return found
+
+
+def each_tone(model: Model, f: Callable[[Any], Any], tones: Any) -> Any:
+    """f of every tone (the first axis of `tones`), in the order in which the model itself takes them."""
+    one_by_one = model.receptive_field is not None and feedforward.one_by_one()
+    return jax.lax.map(f, tones) if one_by_one else jax.vmap(f)(tones)
 
 
 def dtype_of(params: Params) -> Any:

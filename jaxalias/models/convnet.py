@@ -7,7 +7,7 @@ from jax.scipy.signal import fftconvolve
 from jaxtyping import Array, Float
 
 from jaxalias.models import activations
-from jaxalias.models.convolution import DilatedConv, Pointwise, remembered
+from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, shares
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.initial_weights import uniform
 from jaxalias.wavenet_config import ConvNetConfig, LinearConfig
@@ -35,8 +35,9 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "1 t"], memory: Memory | None = None) -> tuple[Memory, Float[Array, "1 s"]]:
         activate, kept = activations.of(self.config.activation), []
+        before = shares(memory, len(self.config.dilations))
         for index, dilation in enumerate(self.config.dilations):
-            x, after = remembered(None if memory is None else memory[index], x, dilation)
+            x, after = remembered(before[index], x, dilation)
             kept.append(after)
             normalised = self.config.batchnorm
             x = DilatedConv(self.config.channels, 2, dilation, bias=not normalised, name=f"conv_{index}")(x)

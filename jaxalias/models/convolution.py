@@ -1,13 +1,19 @@
 """Causal convolutions of (c, t), with what they remember from one block of time to the next."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from jaxalias.models.initial_weights import uniform
+
+
+class Loop(NamedTuple):
+    """In the place of a memory: the signal repeats every `period` samples and always did."""
+
+    period: Int32[Array, ""]  # more than half of the signal's length
 
 
 class DilatedConv(nn.Module):
@@ -45,12 +51,25 @@ class Pointwise(nn.Module):
         return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
 
 
+def shares(memory: Any, count: int) -> tuple:
+    """What each of `count` parts of a network remembers, from what the whole does."""
+    return (memory,) * count if memory is None or isinstance(memory, Loop) else memory
+
+
 def remembered(
-    memory: Float[Array, "c kept"] | None, signal: Float[Array, "c t"], reach: int
+    memory: Float[Array, "c kept"] | Loop | None, signal: Float[Array, "c t"], reach: int
 ) -> tuple[Float[Array, "c s"], Float[Array, "c reach"]]:
     """The signal behind what came before it, and the end of both, `reach` samples, for the next block."""
-    heard = signal if memory is None else jnp.concatenate([memory, signal], axis=1)
+    before = _before(memory, signal, reach) if isinstance(memory, Loop) else memory
+    heard = signal if before is None else jnp.concatenate([before, signal], axis=1)
     return heard, heard[:, heard.shape[1] - reach :]
+
+
+def _before(loop: Loop, signal: Float[Array, "c t"], reach: int) -> Float[Array, "c reach"]:
+    """The `reach` samples before a signal that repeats: a piece of its period, or several periods of it."""
+    if 2 * reach <= signal.shape[1]:
+        return jax.lax.dynamic_slice_in_dim(signal, loop.period - reach, reach, axis=1)
+    return jnp.take(signal, jnp.arange(-reach, 0) % loop.period, axis=1)
 
 
 def newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Array, "c s"]:

@@ -11,10 +11,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
+
+from jaxalias.models.convolution import Loop
 
 Memory = Any
-"""A pytree: of each convolution the end of its input, (c, kept)."""
+"""A pytree: of each convolution the end of its input, (c, kept); or a `Loop`."""
 
 _BLOCK = 2048  # samples, of which a few layers' activations fit into a core's cache
 _LONG = 4 * _BLOCK  # a shorter signal is one block
@@ -33,8 +35,8 @@ def apply(
             memory the first r samples of x are the past, and y is that much shorter.
     """
     heard = jnp.concatenate([past, x], axis=1)
-    samples, on_cpu = x.shape[1], jax.default_backend() == "cpu"
-    later = (samples - 1) // _BLOCK if on_cpu and samples >= _LONG else 0  # blocks after the first
+    samples = x.shape[1]
+    later = (samples - 1) // _BLOCK if one_by_one() and samples >= _LONG else 0  # blocks after the first
 
     @jax.checkpoint
     def block(memory: Memory | None, heard: Float[Array, "heard"]) -> tuple[Memory, Float[Array, "t"]]:
@@ -49,5 +51,26 @@ def apply(
         _, ys = jax.lax.scan(block, memory, tone[first:].reshape(later, _BLOCK))
         return jnp.concatenate([y, ys.ravel()])
 
-    y = jax.lax.map(one_tone, heard) if on_cpu else jax.vmap(one_tone)(heard)
+    y = jax.lax.map(one_tone, heard) if one_by_one() else jax.vmap(one_tone)(heard)
     return y, heard[:, heard.shape[1] - past.shape[1] :]
+
+
+def settled(net: nn.Module, params: dict, x: Float[Array, "b t"], period: Int32[Array, "b"]) -> Float[Array, "b t"]:
+    """What the network answers to signals that repeat and always did: each layer hears its own end before it begins.
+
+    Exact, and much cheaper than to wait until the receptive field has gone by.
+
+    Args:
+        x: each repeats after `period` samples, more than half of t and at most t.
+    """
+
+    def one_tone(tone: tuple[Float[Array, "t"], Int32[Array, ""]]) -> Float[Array, "t"]:
+        played: Any = net.apply({"params": params}, tone[0][None], Loop(tone[1]))
+        return played[1][0]
+
+    return jax.lax.map(one_tone, (x, period)) if one_by_one() else jax.vmap(one_tone)((x, period))
+
+
+def one_by_one() -> bool:
+    """Whether tones are taken one after the other: on a CPU, whose cache holds the activations of one."""
+    return jax.default_backend() == "cpu"

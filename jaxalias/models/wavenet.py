@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias.models import activations, wavenet_plan
-from jaxalias.models.convolution import DilatedConv, Pointwise, newest, remembered
+from jaxalias.models.convolution import DilatedConv, Loop, Pointwise, newest, remembered, shares
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.film import FiLM
 from jaxalias.wavenet_config import LayerArrayConfig, PostHeadConfig, WaveNetConfig
@@ -26,7 +26,7 @@ class WaveNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "1 t"], memory: Memory | None = None) -> tuple[Memory, Float[Array, "c s"]]:
-        before = iter(memory if memory is not None else (None,) * (len(self.config.layer_arrays) + 2))
+        before = iter(shares(memory, len(self.config.layer_arrays) + 2))
         condition, kept = x, []
         if self.config.condition_dsp:
             after, condition = WaveNet(self.config.condition_dsp, name="condition_dsp")(x, next(before))
@@ -55,7 +55,7 @@ class LayerArray(nn.Module):
         layers = wavenet_plan.layers(self.config)
         signal = Pointwise(self.config.channels, bias=False, name="rechannel")(signal)
         outputs, kept = [] if head is None else [head], []
-        before = memory if memory is not None else (None,) * (len(layers) + 1)
+        before = shares(memory, len(layers) + 1)
         for index, layer in enumerate(layers):
             signal, output, after = Layer(self.config, layer, name=f"layer_{index}")(signal, condition, before[index])
             outputs.append(output)
@@ -79,7 +79,7 @@ class Layer(nn.Module):
     layer: wavenet_plan.Layer
 
     @nn.compact
-    def __call__(self, signal: Array, condition: Array, memory: Array | None) -> tuple[Array, Array, Array]:
+    def __call__(self, signal: Array, condition: Array, memory: Array | Loop | None) -> tuple[Array, Array, Array]:
         array, layer = self.array, self.layer
 
         def film(place: str, x: Array) -> Array:
@@ -114,8 +114,8 @@ class PostHead(nn.Module):
     def __call__(self, x: Array, memory: Memory | None) -> tuple[Memory, Array]:
         sizes, kept = self.config.kernel_sizes, []
         activate = activations.of(self.config.activation)
-        for index, size in enumerate(sizes):
-            x, after = remembered(None if memory is None else memory[index], activate(x), size - 1)
+        for index, (size, before) in enumerate(zip(sizes, shares(memory, len(sizes)), strict=True)):
+            x, after = remembered(before, activate(x), size - 1)
             rows = self.config.channels if index + 1 < len(sizes) else self.config.out_channels
             x = DilatedConv(rows, size, 1, name=f"conv_{index}")(x)
             kept.append(after)

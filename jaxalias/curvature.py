@@ -1,0 +1,107 @@
+"""Gauss-Newton steps for small networks: the gradient solved against the curvature of a loss made of squares.
+
+Where the loss is a weighted sum of squares of residuals r, its curvature is that of J^T J, J = dr / dparameters
+(Gauss and Newton; see Martens, "New insights and perspectives on the natural gradient method", JMLR 2020). It is not
+formed but sampled: with random signs s, u = J^T s has the mean E[u u^T] = J^T J, and one more backward pass gives
+u for every tone. A running mean of such products over some thousand tones stands for the curvature of them all.
+Products between layers are left out (K-FAC's blocks, Martens and Grosse 2015, without its factors): a layer of a NAM
+WaveNet has a thousand parameters at most, so a block is factorised as it is.
+
+Why: the harmonics of a tone answer to some directions of the parameters thousands of times as strongly as its
+aliases to others. A step that is safe along the first hardly moves along the second; what came of Adam's is in
+experiments/RESULTS.md.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from jaxalias.config import CurvatureConfig
+from jaxalias.models import Params
+
+Blocks = dict[str, Array]
+"""One array a layer: vectors (..., p) or matrices (p, p) of its p parameters."""
+
+
+class Curvature(NamedTuple):
+    """What the steps are made with, of one student."""
+
+    products: Blocks  # running mean of u u^T, (p, p)
+    weight: Float[Array, ""]  # of what is in it
+    factors: Blocks  # Cholesky's, of the damped curvature when it was last renewed
+    updates: Array  # how many there were
+
+
+def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationExtraArgs:
+    """Newton directions for gradients; its update takes `probes` too, a tree of u (b, ...), one for each tone.
+
+    Until the curvature is known for the first time the steps are zero.
+    """
+    keep = 1 - 1 / config.memory
+
+    def init(params: Params) -> Curvature:
+        vectors = blocks(params)
+        nothing = {name: jnp.zeros((v.size, v.size), v.dtype) for name, v in vectors.items()}
+        start = {name: jnp.eye(v.size, dtype=v.dtype) for name, v in vectors.items()}
+        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), start, jnp.zeros((), jnp.int32))
+
+    def update(
+        gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, **_: Any
+    ) -> tuple[Params, Curvature]:
+        products = {
+            name: keep * state.products[name] + (1 - keep) * _dot(u.T, u) / len(u)
+            for name, u in blocks(probes, leading=1).items()
+        }
+        weight = keep * state.weight + (1 - keep)
+        updates = state.updates + 1
+
+        def renewed(_: Blocks) -> Blocks:
+            return {name: _factor(mean / weight, config.damping) for name, mean in products.items()}
+
+        factors = jax.lax.cond(updates % config.renew_every == 0, renewed, lambda old: old, state.factors)
+        known = updates >= config.renew_every
+        direction = {
+            name: jnp.where(known, jax.scipy.linalg.cho_solve((factors[name], True), g), 0)
+            for name, g in blocks(gradient).items()
+        }
+        return unblocked(direction, gradient), Curvature(products, weight, factors, updates)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def blocks(tree: Params, leading: int = 0) -> Blocks:
+    """The parameters of each layer as one vector, behind `leading` axes of the leaves; by the layer's path."""
+    found: dict[str, list[Array]] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        found.setdefault(_layer(path), []).append(leaf.reshape(*leaf.shape[:leading], -1))
+    return {name: jnp.concatenate(parts, axis=-1) for name, parts in found.items()}
+
+
+def unblocked(vectors: Blocks, like: Params) -> Params:
+    """The inverse of `blocks`."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    used, leaves = dict.fromkeys(vectors, 0), []
+    for path, leaf in paths:
+        name = _layer(path)
+        leaves.append(vectors[name][used[name] : used[name] + leaf.size].reshape(leaf.shape))
+        used[name] += leaf.size
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _factor(mean: Float[Array, "p p"], damping: float) -> Float[Array, "p p"]:
+    """Of twice J^T J, the second derivative of a sum of squares, and what is added to make it solvable."""
+    rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.trace(mean)
+    return jnp.linalg.cholesky(2 * mean + (damping + rounding) * jnp.eye(len(mean), dtype=mean.dtype))
+
+
+def _layer(path: tuple) -> str:
+    """A layer is what has several groups of weights (a convolution, a mixin ...), or the one group that there is."""
+    names = [str(key.key) for key in path]
+    return "/".join(names[:-2] or names[:-1])
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,56 @@
+"""What every tone alone says about the parameters: a gradient, and a probe of the curvature (`curvature`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxalias import losses, models, phase
+from jaxalias.cycles import Cycle
+from jaxalias.losses import Differences, Loss, Residuals
+from jaxalias.models import Model, Params, State
+
+
+def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tuple[Params, Params, Differences, State]]:
+    """(params, weights, x, y, increment, cycle, before, key) -> (gradients, probes, differences, after), tones first.
+
+    The gradients are those of each tone's own loss, whose mean is the loss of the batch: the reductions must be
+    means over tones. A probe is J^T s, J the derivative of the tone's residuals, scaled by the root of what each of
+    its terms costs (the slope of a hinge there), s random signs: its outer product has the mean J^T J.
+
+    Args:
+        play: (params, x, cycle, before) -> (estimate, after), of a batch.
+    """
+
+    def learn(
+        params: Params, weights: dict[str, Any], tone: tuple[Array, Array, phase.Turns, Cycle, State, Array]
+    ) -> tuple:
+        x, y, increment, cycle, before = jax.tree.map(lambda a: a[None], tone[:-1])  # a batch of one
+        estimate, pull, after = jax.vjp(lambda p: play(p, x, cycle, before), params, has_aux=True)
+
+        def measured(estimate: Array) -> tuple[Array, Differences]:
+            differences = loss.measure(estimate, y, increment, cycle)
+            return losses.total(loss.terms(differences), weights), differences
+
+        by_estimate, differences = jax.grad(measured, has_aux=True)(estimate)
+        slopes = jax.grad(lambda d: losses.total(loss.terms(d), weights))(differences)
+        residuals, pull_residuals = jax.vjp(lambda e: loss.residuals(e, y, cycle), estimate)
+        scales = Residuals(*jnp.sqrt(jnp.stack([slopes.error[0], slopes.nmr[0]])))
+        keys = Residuals(*jax.random.split(tone[-1]))
+        (by_probe,) = pull_residuals(jax.tree.map(_signs, keys, scales, residuals))
+        both = jax.vmap(lambda cotangent: pull(cotangent)[0])(jnp.stack([by_estimate, by_probe]))
+        gradient, probe = (jax.tree.map(lambda a, i=i: a[i], both) for i in range(2))
+        return gradient, probe, *jax.tree.map(lambda a: a[0], (differences, after))
+
+    def all_tones(params: Params, weights: dict[str, Any], *tones: Any) -> tuple:
+        return models.each_tone(model, lambda tone: learn(params, weights, tone), tones)
+
+    return all_tones
+
+
+def _signs(key: Array, scale: Array, like: Array) -> Array:
+    """Numbers of this size and random sign, of complex numbers in both parts."""
+    real, imaginary = scale * jax.random.rademacher(key, (2, *like.shape), like.real.dtype)
+    return jax.lax.complex(real, imaginary) if jnp.iscomplexobj(like) else real
