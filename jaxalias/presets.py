@@ -63,7 +63,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         updates=1000,
         batch_size=24,
         batches_per_draw=10,
-        frame_s=0.0465,
+        frame_s=0.05,
         sines=SineConfig(whole_cycles=True, quietest_db=-50.0),
         loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.03, reduction="soft_hinge", knee=0.03)),
         optimiser=OptimiserConfig(

@@ -9,9 +9,9 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table", "frames", "excerpts", "exercises",
-    "nmr", "losses", "metrics", "learning", "curvature", "runs", "training", "recordings", "pretraining", "oversampling", "evaluation",
-    "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pareto",
+    "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table", "frames", "excerpts",
+    "exercises", "nmr", "losses", "metrics", "learning", "curvature", "runs", "training", "recordings", "pretraining",
+    "oversampling", "evaluation", "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pareto",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

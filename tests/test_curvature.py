@@ -1,5 +1,7 @@
 """Gauss-Newton steps: against curvature formed in full, Newton's own step, and the batch's gradient."""
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,9 +10,10 @@ import numpy as np
 import optax
 import pytest
 import tolerances
-from test_training import CONFIG, LSTM, WAVENET, prepare
+from test_training import CONFIG, LSTM, WAVENET, assert_same_numbers, prepare
 
 from jaxalias import curvature, cycles, learning, losses, models, sines, training
+from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import CurvatureConfig, FineTuneConfig, LossConfig, NMRConfig, OptimiserConfig, SineConfig
 
 RATE, FRAME, BATCH = 44_100, 2048, 3
@@ -113,12 +116,21 @@ NEWTON = CONFIG.model_copy(
 )
 
 
-def test_a_run_learns() -> None:
-    run = prepare(NEWTON, WAVENET).run
+def test_a_run_learns_and_goes_on_from_a_checkpoint_as_if_unbroken(tmp_path: Path) -> None:
+    """Stopped between two factorisations, so that what the steps are made with has to come back too."""
+    run, reports = prepare(NEWTON, WAVENET).run, []
     start = training.begin(run)
     end = training.advance(run, start)
     assert end.best_loss[0] < 0.9 * start.best_loss[0]
-    assert end.history[0][0]["update"] == 1 and len(end.history[0]) == 40
+    with closing(Checkpoints(tmp_path, {})) as checkpoints:
+        stopped = training.advance(
+            run, training.begin(run), on_update=reports.append, should_stop=lambda: len(reports) >= 12,
+            on_checkpoint=lambda parts: checkpoints.save(*parts),
+        )  # fmt: skip
+        assert 10 < stopped.updates_done < 15
+        fresh = training.begin(run)
+        saved = checkpoints.restore(stopped.updates_done, *training.split(fresh))
+    assert_same_numbers(training.advance(run, training.join([saved], fresh)), end)
 
 
 @pytest.mark.parametrize(
