@@ -96,7 +96,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     def listen(params: Params, lead_in: Float[Array, "batch tone settling"], knobs: Array) -> State:
         def one_batch(batch: tuple[Array, Array]) -> State:
             x, positions = batch
-            return model.apply(params, x, model.initial_state(params, x.shape[0], positions))[1]
+            before = model.initial_state(params, x.shape[0], positions)
+            return before if at_once else model.apply(params, x, before)[1]
 
         return jax.lax.map(one_batch, (lead_in, knobs))
 
@@ -122,8 +123,6 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return {"loss": losses.total(terms, weights), **terms}
 
     def lead_in(state: TrainState, drawn: Frames) -> TrainState:
-        if at_once:
-            return state
         return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.knobs))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:

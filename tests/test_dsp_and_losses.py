@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
 import tolerances
 
-from jaxalias import dsp, losses, phase
+from jaxalias import cycles, dsp, losses, phase, sines
 from jaxalias.config import ESRConfig, HarmonicConfig, LossConfig, NMRConfig
 from jaxalias.nmr import nmr
 
@@ -192,3 +193,21 @@ def test_options_of_the_loss_are_terms_and_weights() -> None:
     assert [float(each["NMR"]) for each in factors] == [0.0, 0.5, 1.0, 1.0]
     assert all(each["ESR"] == each["harmonic"] == 1 for each in factors)
     assert losses.grown(LossConfig(), jnp.asarray(0.0))["NMR"] == 1
+
+
+def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
+    """A changed harmonic is error, not noise; an alias is both."""
+    tones, cycle = cycles.draw(
+        jax.random.key(0), 6, 2048, midi_low=70.0, midi_high=90.0, sample_rate=44_100, dtype="float64"
+    )
+    loss = losses.build(LossConfig(nmr=NMRConfig(of="aliases")), 44_100)
+    x = sines.render(tones, 2048)
+    changed = loss.measure(0.8 * x, x, tones.increment, cycle)
+    aliased = loss.measure(x + 0.1 * jnp.sign(x), cycles.harmonic_part(x + 0.1 * jnp.sign(x), cycle),
+                           tones.increment, cycle)  # fmt: skip
+    assert np.all(np.asarray(changed.nmr) < 1e-12) and np.all(np.asarray(changed.error / changed.power) > 0.03)
+    assert np.all(np.asarray(aliased.nmr) > 1e-3)
+    residuals = loss.residuals(0.8 * x, x, cycle)
+    np.testing.assert_allclose(jnp.sum(residuals.error**2, axis=1), changed.error, rtol=tolerances.F64)
+    with pytest.raises(ValueError, match="how each tone repeats"):
+        loss(x, x, tones.increment)

@@ -151,3 +151,15 @@ def test_equals_the_authors_program(data_dir: Path, rate: int) -> None:
     audible = wanted > -60
     np.testing.assert_allclose(single[audible], wanted[audible], atol=tolerances.NMR_F32_DB)
     assert (single[~audible] < -50).all()
+
+
+def test_noise_apart_from_the_reference_counts_alike_over_its_mask() -> None:
+    """Tones an octave and more from the reference: magnitudes of the sum differ by those of the noise."""
+    n = np.arange(4096) / 44_100
+    reference = jnp.asarray([0.5 * np.sin(2 * np.pi * f * n) for f in (400.0, 1000.0)])
+    noise = jnp.asarray([1e-3 * np.sin(2 * np.pi * f * n) for f in (5000.0, 9000.0)])
+    wanted = nmr.nmr(reference + noise, reference, 44_100)
+    found = jnp.sum(jnp.abs(nmr.noise_over_mask(noise, reference, 44_100)) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(10 * np.log10(found), 10 * np.log10(wanted), atol=tolerances.NMR_F32_DB)
+    gradient = jax.grad(lambda r: jnp.sum(jnp.abs(nmr.noise_over_mask(noise, r, 44_100)) ** 2))(reference)
+    np.testing.assert_array_equal(gradient, 0)  # the student cannot raise what masks it
