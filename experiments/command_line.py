@@ -28,6 +28,7 @@ from jaxalias import audio_files, models, parallel
 from weights_import import ModelFile, Network
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SHIPPED_MODEL = REPOSITORY / "experiments" / "models" / "distortion_lstm-40.json"
 _PLAIN_LINE_EVERY_S = 10.0
 _LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
 KNOB_DEFAULT = 0.5

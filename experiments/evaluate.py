@@ -38,7 +38,13 @@ def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
     parser = command_line.Parser(__doc__)
     add = parser.add_argument
-    add("--teacher", type=Path, required=True, metavar="FILE", help="the model that others are compared with")
+    add(
+        "--teacher",
+        type=Path,
+        default=command_line.SHIPPED_MODEL,
+        metavar="FILE",
+        help="the model that others are compared with",
+    )
     add("--student", type=Path, nargs="+", default=[], metavar="FILE", help="models made from it")
     add(
         "--oversample",

@@ -18,7 +18,6 @@ from weights_import import ModelFile, Network
 
 TONES_PER_MUSIC_ROW = 5  # with --train-audio and a preset without music
 KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-DEFAULT_MODEL = command_line.REPOSITORY / "experiments" / "models" / "clipper_lstm16.json"
 
 
 class Job(NamedTuple):
@@ -70,7 +69,7 @@ def parse_arguments() -> Any:
         "--model",
         type=Path,
         nargs="+",
-        default=[DEFAULT_MODEL],
+        default=[command_line.SHIPPED_MODEL],
         metavar="FILE",
         help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; several of one shape are "
         "trained together, and a folder stands for the files in it",

@@ -50,6 +50,12 @@ def test_record_and_report(tmp_path, clip, monkeypatch, capsys):
     assert "teacher" in capsys.readouterr().out
 
 
+def test_without_a_model_the_shipped_one_is_measured(tmp_path, monkeypatch):
+    run(monkeypatch, *FEW, "--json", tmp_path / "r.json")
+    (model,) = json.loads((tmp_path / "r.json").read_text())["models"]
+    assert (model["path"], model["role"]) == (str(command_line.SHIPPED_MODEL), "teacher")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -22,9 +22,7 @@ from jaxalias import evaluation, pareto, presets
 ALIASING = 200.0  # input gain at which the small model aliases audibly
 TINY = ["--set", "updates=4", "--set", "batch_size=2", "--set", "precision=float64", "--set", "validate_every=1",
         "--oversample", "2"]  # fmt: skip
-BASE = presets.fast(
-    weights_import.load(command_line.REPOSITORY / "experiments/models/clipper_lstm16.json").network.config
-)
+BASE = presets.fast(weights_import.load(command_line.SHIPPED_MODEL).network.config)
 
 
 @pytest.fixture

@@ -62,13 +62,22 @@ F32_RECURRENCE = 5e-6
 """float32 through twenty steps of a recurrence and back, relative to the largest number of the result."""
 
 DEVICE_INTEGRATION = 5e-3
-"""BDF2 at 4.2 MHz against Radau, where a waveform of peak 0.7 has its steepest edges."""
+"""BDF2 at 4.2 MHz against Radau, where a waveform of peak 0.9 has its steepest edges; measured: 1.4e-3 (distortion)."""
 
 DEVICE_SMALL_SIGNAL_DB = 0.05
 """BDF2 at 4.2 MHz: (w T)^2 / 3 at 12 kHz is 0.001 dB; the rest is what is left of settling."""
 
 DEVICE_ALIAS_DB = -60.0
-"""What the virtual devices promise of their noise-to-mask ratio; they keep it by some 10 dB or more."""
+"""What the virtual devices promise of their noise-to-mask ratio. The fuzz keeps it by 24 dB. The distortion keeps it by
+1.8 dB at 44.1 kHz, where a tone of 11.2 kHz has aliases of -136 dB of full scale at 6.7 and 15.7 kHz; by 23 dB for the
+tones up to 7.1 kHz, and by 48 dB at 48 kHz."""
 
 NEWTON_LEFT = 1e-7
-"""-140 dB of full scale, on the loudest and highest tone."""
+"""-140 dB of full scale, on the loudest and highest tone; measured: 5e-8, the distortion."""
+
+SHIPPED_BYTES = 1_500_000
+"""What the models that come with the repository may weigh together."""
+
+SHIPPED_ESR_DB = -15.0
+"""Of a shipped model on half a second of guitar: the distortion's have -21.7 (LSTM) and -17.1 dB (NAM), the fuzz's LSTM
+-18.9 dB; against the circuits as they were before they were driven harder the LSTMs have -8.1 and -12.1 dB."""

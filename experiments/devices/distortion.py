@@ -2,7 +2,7 @@
 
 The clipper is that of Yeh, Abel and Smith, "Simulation of the diode limiter in guitar distortion circuits by numerical
 solution of ordinary differential equations" (DAFx-07): 2.2 kohm, 10 nF, 1N4148 with their I_s = 2.52 nA and n = 1.752.
-It is driven by an ideal amplifier, a gain of 250 for a guitar of 0.2 V, behind a coupling capacitor; after it comes the
+It is driven by an ideal amplifier, a gain of 500 for a guitar of 0.2 V, behind a coupling capacitor; after it comes the
 tone control of the Big Muff (a low-pass and a high-pass, mixed half and half) with that pedal's values.
 """
 
@@ -35,6 +35,6 @@ CIRCUIT = Circuit(
     transistors={},
     supply_v=0.0,
     output="out",
-    input_v=50.0,
+    input_v=100.0,
     output_per_v=2.0,
 )

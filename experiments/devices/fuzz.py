@@ -1,8 +1,8 @@
 """A fuzz: the clipping stage of the Big Muff Pi, a transistor with diodes in its feedback, driven hard.
 
 A common-emitter stage whose collector feeds back to its base through a resistor (bias), a capacitor (470 pF, which
-takes the treble off) and, behind 1 uF, two diodes back to back. The pedal has two such stages behind a booster;
-here is one behind an ideal amplifier, a gain of 15 for a guitar of 0.2 V. Values as commonly published for the pedal of
+takes the treble off) and, behind 100 nF, two diodes back to back. The pedal has two such stages behind a booster;
+here is one behind an ideal amplifier, a gain of 30 for a guitar of 0.2 V. Values as commonly published for the pedal of
 the 1970s, with a transistor of the order of a 2N5133's data sheet; not measured on a unit. The diodes are the 1N4148 of
 Yeh, Abel and Smith (see `distortion`).
 """
@@ -27,7 +27,7 @@ CIRCUIT = Circuit(
     capacitors={
         "C in": ("in", "base", 100e-9),
         "C feedback": ("collector", "base", 470e-12),
-        "C diodes": ("collector", "diodes", 1e-6),
+        "C diodes": ("collector", "diodes", 100e-9),
         "C out": ("collector", "out", 100e-9),
         "cable": ("out", GROUND, 470e-12),
     },
@@ -35,6 +35,6 @@ CIRCUIT = Circuit(
     transistors={"Q1": _2N5133},
     supply_v=9.0,
     output="out",
-    input_v=3.0,
+    input_v=6.0,
     output_per_v=-1.2,
 )
