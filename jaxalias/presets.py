@@ -64,8 +64,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         batch_size=24,
         batches_per_draw=10,
         frame_s=0.05,
-        sines=SineConfig(whole_cycles=True, quietest_db=-50.0),
-        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.03, reduction="soft_hinge", knee=0.03)),
+        sines=SineConfig(midi_high=112.0, whole_cycles=True, quietest_db=-50.0),
+        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.1, reduction="soft_hinge", knee=0.03)),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, curvature=CurvatureConfig()
         ),
