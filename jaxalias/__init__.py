@@ -19,11 +19,14 @@ from importlib.metadata import version
 
 from jaxalias import (
     config,
+    curvature,
+    cycles,
     dsp,
     evaluation,
     exercises,
     harmonics,
     harmonics_table,
+    learning,
     losses,
     metrics,
     models,
@@ -39,11 +42,14 @@ from jaxalias import (
 
 __all__ = [
     "config",
+    "curvature",
+    "cycles",
     "dsp",
     "evaluation",
     "exercises",
     "harmonics",
     "harmonics_table",
+    "learning",
     "losses",
     "metrics",
     "models",

@@ -37,24 +37,25 @@ def authors(model: ModelConfig) -> FineTuneConfig:
 
 
 def fast(model: ModelConfig) -> FineTuneConfig:
-    """The default: minutes on two CPU cores.
+    """The default: minutes on a laptop's CPU.
 
-    ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB; Adam
-    with cosine decay, clipped; the moving average of the parameters is exported.
+    A recurrent model: ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB;
+    Adam with cosine decay, clipped; the moving average of the parameters is exported.
 
-    A WaveNet starts from 3e-4: from 1e-3 the first hundred updates destroy more than 600 repair. Its frames
-    are short and its tones many: on few tones it learns their aliases by heart (experiments/RESULTS.md).
+    A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
+    harmonics; the hinge is that of the aliases alone, and the steps are Gauss-Newton's (`cycles`, `curvature`). Tones
+    up to MIDI 112: those above alias most, are given up least, and took most of what was left of the loss.
 
-    Obtained with `experiments/finetune.py --model FILE` on 2 shared CPU cores (experiments/RESULTS.md):
-    Mesa LSTM-40: NMR-S from 24.9 to -24.6 dB, HESR-T -23.0, better than the authors' student on all five
-    columns. Broadcast TCN: NMR-S from 11.8 to 5.0 dB, HESR-T -28.3; the authors' student: -23.4, HESR-T -15.1.
+    Obtained with `experiments/finetune.py --model FILE`, one core of two, Intel Xeon (experiments/RESULTS.md):
+@OBTAINED@
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
             preset="fast",
-            updates=1600,
+            updates=3200,
             batch_size=40,
-            frame_s=0.1,
+            frame_s=0.05,
+            sines=SineConfig(quietest_db=-50.0),
             loss=LossConfig(nmr=NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03)),
             optimiser=OptimiserConfig(learning_rate=1e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995),
         )
@@ -73,17 +74,18 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """About an hour on two CPU cores: `fast`, but longer, with tones even in decibels down to -50 dB.
+    """About an hour on two CPU cores: as `fast`, but longer.
 
-    For a recurrent model the NMR counts 0.03 instead of 0.1: `fast` takes more of the aliases away than anyone
-    hears and pays for it in tone. A WaveNet, which gives them up more slowly, keeps 0.1.
+    For a recurrent model in frames of 0.1 s, and the NMR counts 0.03 instead of 0.1: `fast` takes more of the aliases
+    away than anyone hears and pays for it in tone.
 
     Obtained with these settings by `experiments/sweep.py` (command in experiments/RESULTS.md) on one core of 2:
     Mesa LSTM-40, 47 minutes: NMR-S from 24.9 to -26.2 dB, HESR-T -27.6, ESR-T -24.0; the authors' student:
     -15.7, -22.8, -17.7. No run for a WaveNet yet.
     """
-    loss = LossConfig(nmr=NMRConfig(weight=0.03 if isinstance(model, RecurrentConfig) else 0.1, reduction="soft_hinge"))
-    changes = {"preset": "balanced", "updates": 6000, "loss": loss, "sines": SineConfig(quietest_db=-50.0)}
+    changes = {"preset": "balanced", "updates": 6000}
+    if isinstance(model, RecurrentConfig):
+        changes |= {"frame_s": 0.1, "loss": LossConfig(nmr=NMRConfig(weight=0.03, reduction="soft_hinge"))}
     return fast(model).model_copy(update=changes)
 
 
