@@ -96,7 +96,7 @@ class SineConfig(Record):
         return self
 
 
-Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge"]
+Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"]
 """How the tones of a batch become one number; see `losses.reduce`."""
 
 
@@ -105,7 +105,9 @@ class ESRConfig(Record):
 
     weight: NonNegativeFloat = 1.0
     reduction: Reduction = "mean_of_ratios"
-    knee: PositiveFloat = Field(0.01, description="soft_hinge: the ratio (-20 dB) under which it stops counting")
+    knee: PositiveFloat = Field(
+        0.01, description="the ratio (-20 dB) up to which soft_hinge and pseudo_huber hardly count"
+    )
 
 
 class NMRConfig(Record):
@@ -115,8 +117,10 @@ class NMRConfig(Record):
         "error", description="noise: all that differs from the target, or what is no harmonic (sines.whole_cycles)"
     )
     weight: NonNegativeFloat = 1.0
-    reduction: Literal["mean_of_ratios", "geometric", "soft_hinge"] = "mean_of_ratios"
-    knee: PositiveFloat = Field(0.03, description="soft_hinge: the ratio (-15 dB) under which it stops counting")
+    reduction: Literal["mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"] = "mean_of_ratios"
+    knee: PositiveFloat = Field(
+        0.03, description="the ratio (-15 dB) up to which soft_hinge and pseudo_huber hardly count"
+    )
     ramp: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the run over which the weight grows from 0; 0: it is there from the start"
     )
@@ -214,9 +218,9 @@ class FineTuneConfig(Record):
         if loss.nmr.of != "aliases":
             raise ValueError(f"optimiser.curvature needs loss.nmr.of = aliases, got {loss.nmr.of}")
         for name, reduction in (("esr", loss.esr.reduction), ("nmr", loss.nmr.reduction)):
-            if reduction not in ("mean_of_ratios", "soft_hinge"):
+            if reduction in ("ratio_of_sums", "geometric"):
                 raise ValueError(
-                    f"optimiser.curvature needs loss.{name}.reduction = mean_of_ratios or soft_hinge, got {reduction}"
+                    f"optimiser.curvature needs a mean over tones as loss.{name}.reduction, not {reduction}"
                 )
         if loss.dc_weight or loss.harmonic:
             raise ValueError("optimiser.curvature needs loss.dc_weight = 0 and loss.harmonic = none: it knows neither")

@@ -176,6 +176,7 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
     mean_of_ratios  the mean; the worst tone dominates
     geometric       10^(mean of dB / 10); every tone's dB count alike
     soft_hinge      mean of log(1 + ratio / knee): dB above the knee, hardly anything below it
+    pseudo_huber    mean of sqrt(1 + ratio / knee) - 1: amplitudes above the knee, so that loud tones lead
     """
     if reduction == "mean_of_ratios":
         return jnp.mean(ratios)
@@ -183,7 +184,9 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
         return jnp.exp(jnp.mean(jnp.log(jnp.maximum(ratios, _SILENCE))))
     if reduction == "soft_hinge":
         return jnp.mean(jnp.log1p(ratios / knee))
-    raise ValueError(f"reduction must be mean_of_ratios, geometric or soft_hinge, got {reduction!r}")
+    if reduction == "pseudo_huber":
+        return jnp.mean(jnp.sqrt(1 + ratios / knee) - 1)
+    raise ValueError(f"reduction must be mean_of_ratios, geometric, soft_hinge or pseudo_huber, got {reduction!r}")
 
 
 def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:

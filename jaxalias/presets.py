@@ -39,15 +39,15 @@ def authors(model: ModelConfig) -> FineTuneConfig:
 def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on a laptop's CPU.
 
-    A recurrent model: ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB;
-    Adam with cosine decay, clipped; the moving average of the parameters is exported.
+        A recurrent model: ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB;
+        Adam with cosine decay, clipped; the moving average of the parameters is exported.
 
-    A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
-    harmonics; the hinge is that of the aliases alone, and the steps are Gauss-Newton's (`cycles`, `curvature`). Tones
-    up to MIDI 112: those above alias most, are given up least, and took most of what was left of the loss.
+        A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
+        harmonics; the hinge is that of the aliases alone, and the steps are Gauss-Newton's (`cycles`, `curvature`). Tones
+        up to MIDI 112: those above alias most, are given up least, and took most of what was left of the loss.
 
-    Obtained with `experiments/finetune.py --model FILE`, one core of two, Intel Xeon (experiments/RESULTS.md):
-@OBTAINED@
+        Obtained with `experiments/finetune.py --model FILE`, one core of two, Intel Xeon (experiments/RESULTS.md):
+    @OBTAINED@
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(

@@ -80,6 +80,7 @@ def test_reductions() -> None:
         "mean_of_ratios": RATIOS.mean(),
         "geometric": 10 ** (np.mean(10 * np.log10(RATIOS)) / 10),
         "soft_hinge": np.mean(np.log(1 + RATIOS / 0.03)),
+        "pseudo_huber": np.mean((1 + RATIOS / 0.03) ** 0.5 - 1),
     }
     for name, value in wanted.items():
         np.testing.assert_allclose(losses.reduce(jnp.asarray(RATIOS), name, 0.03), value, rtol=tolerances.F64)
