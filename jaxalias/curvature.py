@@ -22,6 +22,8 @@ from jaxtyping import Array, Float
 from jaxalias.config import CurvatureConfig
 from jaxalias.models import Params
 
+_MOST_BYTES = 4 << 30  # of both matrices of all layers: of a laptop
+
 Blocks = dict[str, Array]
 """One array a layer: vectors (..., p) or matrices (p, p) of its p parameters."""
 
@@ -70,6 +72,23 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
         return unblocked(direction, gradient), Curvature(products, weight, factors, updates)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def refuse_too_large(params: Params) -> None:
+    """Raise before the memory of a machine is full.
+
+    Raises:
+        ValueError: the matrices of all layers together take more than 4 GiB; names the largest layer.
+    """
+    vectors = blocks(params)
+    largest = max(vectors, key=lambda name: vectors[name].size)
+    wanted = 2 * sum(v.size**2 * v.dtype.itemsize for v in vectors.values())
+    if wanted > _MOST_BYTES:
+        raise ValueError(
+            f"the curvature of this model takes {wanted / 2**30:.0f} GiB, more than {_MOST_BYTES / 2**30:.0f} "
+            f"(largest layer: {largest or 'the whole model'}, {vectors[largest].size} parameters); "
+            "use a preset without optimiser.curvature"
+        )
 
 
 def blocks(tree: Params, leading: int = 0) -> Blocks:

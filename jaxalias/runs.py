@@ -61,7 +61,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     Raises:
         ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
-            or asks for float64 without JAX's 64-bit mode; configs that differ in other ways; teachers with another
+            or asks for float64 without JAX's 64-bit mode, or for a curvature that takes gigabytes; configs that differ in other ways; teachers with another
             number of knobs; or a teacher that is silent or not finite.
     """
     config = students[0].config
@@ -79,6 +79,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     frozen = stacked([student.teacher for student in students])
     initial = stacked([student.teacher if student.initial is None else student.initial for student in students])
+    if config.optimiser.curvature:
+        curvature.refuse_too_large(jax.tree.map(lambda a: a[0], initial))
     optimiser = build_optimiser(config.optimiser, config.updates)
     loss = losses.build(config.loss, sample_rate)
     at_once = exercises.heard_at_once(config, teacher_model, model)

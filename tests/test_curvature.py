@@ -89,6 +89,12 @@ def test_blocks_are_layers_and_come_back_whole() -> None:
     assert jax.tree.all(jax.tree.map(np.array_equal, back, PARAMS))
 
 
+def test_a_curvature_that_fills_the_memory_is_refused() -> None:
+    wide = {"array_0": {"layer_0": {"conv": {"weight": jax.ShapeDtypeStruct((200, 200), jnp.float32)}}}}
+    with pytest.raises(ValueError, match=r"takes 12 GiB, more than 4 \(largest layer: array_0/layer_0, 40000 param"):
+        curvature.refuse_too_large(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), wide))
+
+
 def test_a_quadratic_is_at_its_minimum_after_one_step() -> None:
     """Residuals A (p - p*) of one layer; probes of every one of them, so that nothing is left to chance."""
     random = np.random.default_rng(0)
