@@ -61,8 +61,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     Raises:
         ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame),
-            or asks for float64 without JAX's 64-bit mode, or for a curvature that takes gigabytes; configs that differ in other ways; teachers with another
-            number of knobs; or a teacher that is silent or not finite.
+            or asks for float64 without JAX's 64-bit mode, or for a curvature that takes gigabytes; configs that
+            differ in other ways; teachers with another number of knobs; or a teacher that is silent or not finite.
     """
     config = students[0].config
     refuse_different(students)
