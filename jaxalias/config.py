@@ -159,7 +159,9 @@ class CurvatureConfig(Record):
 
     damping: PositiveFloat = Field(0.3, description="added to every curvature, in units of the loss")
     memory: PositiveInt = Field(1000, description="updates that the running mean of the curvature reaches back")
-    renew_every: PositiveInt = Field(50, description="updates between factorisations; the first so many only gather")
+    renew_every: PositiveInt = Field(
+        50, description="updates between factorisations, a twentieth of the run at most; the first so many only gather"
+    )
 
 
 class OptimiserConfig(Record):

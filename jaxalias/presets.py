@@ -43,13 +43,14 @@ def fast(model: ModelConfig) -> FineTuneConfig:
     Adam with cosine decay, clipped; the moving average of the parameters is exported.
 
     A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
-    harmonics; the hinge is that of the aliases alone, and the steps are Gauss-Newton's (`cycles`, `curvature`). Tones
-    up to MIDI 112: those above alias most, are given up least, and take most of the gradient.
+    harmonics; what counts beside the ESR is the amplitude of the aliases alone, and the steps are Gauss-Newton's
+    (`cycles`, `curvature`). Tones up to MIDI 112: those above alias most, are given up least, and take most of the
+    gradient.
 
     Obtained on one core of two, Intel Xeon, that had other work too (experiments/RESULTS.md), NMR-S and HESR-T in dB:
-    LSTM-40 of the distortion that is shipped, 12 minutes: from 9.3 to -21.3, -26.5; NAM feather of it, 7 minutes:
-    from 16.7 to -17.4, -21.5. Broadcast LSTM-40, 11 minutes: from 8.8 to -12.9, -24.6 (authors' student -20.9, -26.1).
-    Broadcast TCN, 800 updates, 7 minutes: from 11.8 to -14.3, -18.8 (authors' student -23.4, -15.1).
+    LSTM-40 of the distortion that is shipped, 12 minutes: from 9.3 to -21.3, -26.5. Broadcast LSTM-40, 11 minutes:
+    from 8.8 to -12.9, -24.6 (authors' student -20.9, -26.1). Broadcast TCN, 10 minutes: from 11.8 to -20.8, -19.3
+    (authors' student -23.4, -15.1).
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
@@ -68,7 +69,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         batches_per_draw=10,
         frame_s=0.05,
         sines=SineConfig(midi_high=112.0, whole_cycles=True, quietest_db=-50.0),
-        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.1, reduction="soft_hinge", knee=0.03)),
+        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.03, reduction="pseudo_huber", knee=0.03)),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, curvature=CurvatureConfig()
         ),

@@ -208,7 +208,9 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
     pull = pull_to_start(config.pull) if config.pull else optax.identity()
     scaled = optax.scale_by_learning_rate(rate)
     if config.curvature:
-        return optax.chain(curvature.scale_by_curvature(config.curvature), pull, scaled, clip)
+        often = min(config.curvature.renew_every, max(1, updates // 20))
+        renewed = config.curvature.model_copy(update={"renew_every": often})
+        return optax.chain(curvature.scale_by_curvature(renewed), pull, scaled, clip)
     return optax.chain(clip, optax.scale_by_adam(), pull, scaled)
 
 
