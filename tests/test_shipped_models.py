@@ -12,7 +12,7 @@ from experiments import command_line, devices, measuring, training_signal
 from jaxalias import evaluation
 
 FOLDER = command_line.REPOSITORY / "experiments" / "models"
-NAMES = ["distortion_lstm-40.json", "distortion_nam-feather.nam", "fuzz_lstm-40.json"]
+NAMES = ["distortion_lstm-40.json", "distortion_nam-feather.nam", "fuzz_lstm-40.json", "fuzz_nam-feather.nam"]
 each_model = pytest.mark.parametrize("name", NAMES)
 
 
