@@ -30,7 +30,7 @@ VALIDATION_TONES = 24
 _TABLE = 2**32 - 1  # folded into the seed for the tones of a table: no run makes that many draws
 _KNOBS = 2**32 - 2  # folded into the key of a draw for the positions of the knobs
 _MUSIC = 2**32 - 3  # and for where excerpts begin
-_VALIDATION_MIDI = np.linspace(24.3, 123.7, VALIDATION_TONES)  # off the semitone grid of the evaluation
+_INSIDE = 3.3  # semitones from the ends of the training range: off the semitone grid of the evaluation
 _VALIDATION_LEVELS = (0.5 + 0.618034 * np.arange(VALIDATION_TONES)) % 1  # even over 0 ... 1, whatever the pitch
 
 
@@ -91,7 +91,7 @@ def prepare(
         )
     if at_once:
         settling, analysed = 0, frame
-    lowest = float(midi_to_hz(min(config.sines.midi_low, _VALIDATION_MIDI[0])))
+    lowest = float(midi_to_hz(config.sines.midi_low))
     number = harmonics.highest_number(lowest, sample_rate)
     tones_drawn = config.batches_per_draw * config.batch_size
     like: dict[str, Any] = {
@@ -211,7 +211,13 @@ def _about(student: Student) -> Iterator[None]:
 
 
 def _validation_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
-    f0, peaks = midi_to_hz(_VALIDATION_MIDI), sines.amplitudes(_VALIDATION_LEVELS, config.sines.quietest_db)
+    """Spread over the range of the training tones: what is not trained for must not choose the best student."""
+    low, high = config.sines.midi_low, config.sines.midi_high
+    inside = min(_INSIDE, (high - low) / 4)
+    f0, peaks = (
+        midi_to_hz(np.linspace(low + inside, high - inside, VALIDATION_TONES)),
+        sines.amplitudes(_VALIDATION_LEVELS, config.sines.quietest_db),
+    )
     return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision)
 
 
