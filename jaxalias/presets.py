@@ -49,7 +49,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
     Obtained on one core of two, Intel Xeon, that had other work too (experiments/RESULTS.md), NMR-S and HESR-T in dB:
     LSTM-40 of the distortion that is shipped, 12 minutes: from 9.3 to -21.3, -26.5. Broadcast LSTM-40, 11 minutes:
-    from 8.8 to -12.9, -24.6 (authors' student -20.9, -26.1). Broadcast TCN, 10 minutes: from 11.8 to -20.8, -19.3
+    from 8.8 to -12.9, -24.6 (authors' student -20.9, -26.1). Broadcast TCN, 10 minutes: from 11.8 to -21.8, -19.8
     (authors' student -23.4, -15.1).
     """
     if isinstance(model, RecurrentConfig):
