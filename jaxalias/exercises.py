@@ -49,7 +49,7 @@ class Exercises(NamedTuple):
 
     draw: Callable[[Key[Array, "student"]], Frames]  # compiled; `batches_per_draw` batches
     updates_per_draw: int
-    validation: Frames  # one batch of one frame, of the same tones for every run at this sample rate
+    validation: Frames  # one batch of one frame, of the same tones for all runs alike in sample rate and range
     left_out: tuple[int, ...]  # tones of each student's table that could not be used
 
 

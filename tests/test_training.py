@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from jaxalias import config as configs
-from jaxalias import exercises, harmonics, models, oversampling, presets, runs, sines, teacher, training
+from jaxalias import exercises, harmonics, models, oversampling, phase, presets, runs, sines, teacher, training
 from jaxalias.checkpoints import CheckpointMismatchError, Checkpoints
 from jaxalias.config import FineTuneConfig, LayerArrayConfig, LSTMConfig, OptimiserConfig, SineConfig, WaveNetConfig
 from jaxalias.exercises import Student
@@ -235,15 +235,14 @@ def test_average_is_an_exponential_moving_one(prepared: Prepared) -> None:
         np.testing.assert_allclose(ours, wanted, rtol=tolerances.F32_ROUNDING, atol=tolerances.F32_ROUNDING)
 
 
-def test_validation_does_not_depend_on_the_training_range() -> None:
-    """Validation hears 33 Hz also where training starts at 2637 Hz: its target needs all of its harmonics."""
-
-    def loss_of_teacher(midi_low: float) -> float:
-        tones = SineConfig(midi_low=midi_low, settling_s=0.01, analysed_s=0.2)
-        run = prepare(CONFIG.model_copy(update={"sines": tones, "batch_size": 1}), WAVENET).run
-        return float(run.validate(run.start().params)["loss"][0])
-
-    assert loss_of_teacher(100.0) == pytest.approx(loss_of_teacher(21.0), rel=1e-3)
+@pytest.mark.parametrize(("low", "high"), [(21.0, 127.0), (21.0, 112.0), (60.0, 61.0)])
+def test_validation_tones_spread_over_the_training_range_and_stay_inside(low: float, high: float) -> None:
+    """Tones that are not trained for must not choose the student."""
+    config = CONFIG.model_copy(update={"sines": SineConfig(midi_low=low, midi_high=high)})
+    tones = exercises._validation_tones(config, RATE)
+    midi = 69 + 12 * np.log2(phase.to_ratio(tones.increment) * RATE / 440)
+    assert low < midi[0] < low + 4 and high - 4 < midi[-1] < high
+    np.testing.assert_allclose(np.diff(midi), (midi[-1] - midi[0]) / (len(midi) - 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
