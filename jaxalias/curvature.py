@@ -34,13 +34,14 @@ class Curvature(NamedTuple):
     products: Blocks  # running mean of u u^T, (p, p)
     weight: Float[Array, ""]  # of what is in it
     factors: Blocks  # Cholesky's, of the damped curvature when it was last renewed
-    updates: Array  # how many there were
 
 
 def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationExtraArgs:
-    """Newton directions for gradients; its update takes `probes` too, a tree of u (b, ...), one for each tone.
+    """Newton directions for gradients; until the curvature is known for the first time they are zero.
 
-    Until the curvature is known for the first time the steps are zero.
+    Its update takes two more arguments: `probes`, a tree of u (b, ...), one for each tone, and `number`, of the
+    updates before it. The number is not part of the state, so that it can be one for many students (`jax.vmap`):
+    then they factorise when it is time; if each had its own, all would do so in every update.
     """
     keep = 1 - 1 / config.memory
 
@@ -48,28 +49,28 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
         vectors = blocks(params)
         nothing = {name: jnp.zeros((v.size, v.size), v.dtype) for name, v in vectors.items()}
         start = {name: jnp.eye(v.size, dtype=v.dtype) for name, v in vectors.items()}
-        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), start, jnp.zeros((), jnp.int32))
+        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), start)
 
     def update(
-        gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, **_: Any
+        gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, number: Any, **_: Any
     ) -> tuple[Params, Curvature]:
         products = {
             name: keep * state.products[name] + (1 - keep) * _dot(u.T, u) / len(u)
             for name, u in blocks(probes, leading=1).items()
         }
         weight = keep * state.weight + (1 - keep)
-        updates = state.updates + 1
+        seen = number + 1
 
         def renewed(_: Blocks) -> Blocks:
             return {name: _factor(mean / weight, config.damping) for name, mean in products.items()}
 
-        factors = jax.lax.cond(updates % config.renew_every == 0, renewed, lambda old: old, state.factors)
-        known = updates >= config.renew_every
+        factors = jax.lax.cond(seen % config.renew_every == 0, renewed, lambda old: old, state.factors)
+        known = seen >= config.renew_every
         direction = {
             name: jnp.where(known, jax.scipy.linalg.cho_solve((factors[name], True), g), 0)
             for name, g in blocks(gradient).items()
         }
-        return unblocked(direction, gradient), Curvature(products, weight, factors, updates)
+        return unblocked(direction, gradient), Curvature(products, weight, factors)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

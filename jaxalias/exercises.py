@@ -92,6 +92,8 @@ def prepare(
     if at_once:
         settling, analysed = 0, frame
     lowest = float(midi_to_hz(config.sines.midi_low))
+    if config.sines.whole_cycles:
+        lowest = min(lowest, sample_rate / frame)  # one cycle in the longest period
     number = harmonics.highest_number(lowest, sample_rate)
     tones_drawn = config.batches_per_draw * config.batch_size
     like: dict[str, Any] = {

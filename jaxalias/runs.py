@@ -148,7 +148,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
             steps, moments = jax.vmap(
-                lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes)
+                lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes, number=number)
             )(gradient, state.optimiser, state.params, probes)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)

@@ -104,10 +104,24 @@ def test_a_quadratic_is_at_its_minimum_after_one_step() -> None:
     state = steps.init(params)
     probes = {"one": {"w": {"c": jnp.asarray(np.sqrt(20) * a)}}}  # their mean square is A^T A
     gradient = {"one": {"w": {"c": jnp.asarray(2 * a.T @ (a @ -goal))}}}
-    nothing, state = steps.update(gradient, state, params, probes=probes)
+    nothing, state = steps.update(gradient, state, params, probes=probes, number=0)
     np.testing.assert_array_equal(nothing["one"]["w"]["c"], 0)
-    direction, state = steps.update(gradient, state, params, probes=probes)
+    direction, state = steps.update(gradient, state, params, probes=probes, number=1)
     np.testing.assert_allclose(-direction["one"]["w"]["c"], goal, rtol=1e-8)
+
+
+def test_students_trained_together_factorise_only_when_it_is_time() -> None:
+    """Under `jax.vmap` a condition that differs between students would become both of its branches, every update."""
+    steps = curvature.scale_by_curvature(CurvatureConfig())
+    twice = jax.tree.map(lambda a: jnp.stack([a, a]), PARAMS)
+    probes = jax.tree.map(lambda a: jnp.ones((2, 3, *a.shape[1:])), twice)
+
+    def update(number: Any) -> Any:
+        one = lambda g, probes: steps.update(g, steps.init(g), probes=probes, number=number)  # noqa: E731
+        return jax.vmap(one)(twice, probes)
+
+    always = {equation.primitive.name for equation in jax.make_jaxpr(update)(7).eqns}
+    assert "cond" in always and "cholesky" not in always
 
 
 NEWTON = CONFIG.model_copy(
@@ -156,5 +170,5 @@ def test_what_has_no_curvature_is_refused(change: dict[str, Any], message: str) 
 def test_newton_directions_go_through_a_chain_of_optax() -> None:
     steps = optax.chain(curvature.scale_by_curvature(CurvatureConfig(renew_every=1)), optax.scale(-1.0))
     probes = jax.tree.map(lambda a: jnp.ones((2, *a.shape)), PARAMS)
-    found, _ = steps.update(PARAMS, steps.init(PARAMS), PARAMS, probes=probes)
+    found, _ = steps.update(PARAMS, steps.init(PARAMS), PARAMS, probes=probes, number=0)
     assert jax.tree.structure(found) == jax.tree.structure(PARAMS)
