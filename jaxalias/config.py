@@ -36,6 +36,7 @@ __all__ = [
     "Record",
     "Reduction",
     "SineConfig",
+    "SoapConfig",
     "WaveNetConfig",
     "explain",
 ]
@@ -164,14 +165,23 @@ class CurvatureConfig(Record):
     )
 
 
+class SoapConfig(Record):
+    """Adam along the axes of each weight matrix (see `soap`)."""
+
+    renew_every: PositiveInt = Field(
+        10, description="updates between renewals of the axes; until the first there are none, as for Adam"
+    )
+
+
 class OptimiserConfig(Record):
-    """Adam, or Gauss-Newton steps, and what surrounds it."""
+    """Adam, SOAP or Gauss-Newton steps, and what surrounds them."""
 
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: PositiveFloat | None = Field(
         None, description="global norm of the gradient; with a curvature, of the step"
     )
+    soap: SoapConfig | None = Field(None, description="none: Adam")
     curvature: CurvatureConfig | None = Field(
         None, description="none: Adam; else the learning rate is the share of a Newton step"
     )
@@ -179,6 +189,12 @@ class OptimiserConfig(Record):
     pull: NonNegativeFloat = Field(
         0.0, description="decay towards where the run began instead of towards zero, decoupled as in AdamW"
     )
+
+    @model_validator(mode="after")
+    def _one_kind_of_steps(self) -> Self:
+        if self.soap and self.curvature:
+            raise ValueError("optimiser.soap must be none with optimiser.curvature, which makes steps of its own")
+        return self
 
 
 class FineTuneConfig(Record):

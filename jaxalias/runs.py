@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxalias import curvature, exercises, learning, losses, models, parallel, phase
+from jaxalias import curvature, exercises, learning, losses, models, parallel, phase, soap
 from jaxalias.config import FineTuneConfig, OptimiserConfig
 from jaxalias.cycles import Cycle
 from jaxalias.exercises import Student
@@ -141,15 +141,15 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
         if config.optimiser.curvature is None:
             gradient, (terms, after) = jax.grad(frame_loss, has_aux=True)(state.params)
-            steps, moments = jax.vmap(optimiser.update)(gradient, state.optimiser, state.params)
+            probes: Params | None = None
         else:
             signs = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, number), rows))(keys)
             gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, increment, cycle, before, signs)
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
-            steps, moments = jax.vmap(
-                lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes, number=number)
-            )(gradient, state.optimiser, state.params, probes)
+        steps, moments = jax.vmap(
+            lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes, number=number)
+        )(gradient, state.optimiser, state.params, probes)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
         memory = jax.tree.map(lambda every, part: every.at[:, batch].set(part), state.memory, after)
@@ -200,7 +200,10 @@ def shared(config: FineTuneConfig) -> FineTuneConfig:
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformationExtraArgs:
-    """Adam or Gauss-Newton steps on a constant or cosine schedule, clipped and with a pull to the start if set."""
+    """Adam, SOAP or Gauss-Newton steps on a constant or cosine schedule, clipped and pulled to the start if set.
+
+    Its update takes `number`, of the updates before it, and for Gauss-Newton steps `probes`.
+    """
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
@@ -211,7 +214,8 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
         often = min(config.curvature.renew_every, max(1, updates // 20))
         renewed = config.curvature.model_copy(update={"renew_every": often})
         return optax.chain(curvature.scale_by_curvature(renewed), pull, scaled, clip)
-    return optax.chain(clip, optax.scale_by_adam(), pull, scaled)
+    directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
+    return optax.with_extra_args_support(optax.chain(clip, directions, pull, scaled))
 
 
 def pull_to_start(strength: float) -> optax.GradientTransformation:
