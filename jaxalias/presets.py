@@ -12,6 +12,7 @@ from jaxalias.config import (
     OptimiserConfig,
     RecurrentConfig,
     SineConfig,
+    SoapConfig,
 )
 
 
@@ -39,18 +40,18 @@ def authors(model: ModelConfig) -> FineTuneConfig:
 def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on a laptop's CPU.
 
-    A recurrent model: ESR of each tone, averaged over tones, plus 0.1 times a soft hinge of each tone's NMR at -15 dB;
-    Adam with cosine decay, clipped; the moving average of the parameters is exported.
+    A recurrent model: ESR of each tone, averaged over tones, plus 0.03 times a soft hinge of each tone's NMR at -15 dB;
+    SOAP's steps (`soap`) with cosine decay, clipped; the moving average of the parameters is exported.
 
     A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
     harmonics; what counts beside the ESR is the amplitude of the aliases alone, and the steps are Gauss-Newton's
     (`cycles`, `curvature`). Tones up to MIDI 112: those above alias most, are given up least, and take most of the
     gradient.
 
-    Obtained on one core of two, Intel Xeon, that had other work too (experiments/RESULTS.md), NMR-S and HESR-T in dB:
-    LSTM-40 of the distortion that is shipped, 12 minutes: from 9.3 to -21.3, -26.5. Broadcast LSTM-40, 11 minutes:
-    from 8.8 to -12.9, -24.6 (authors' student -20.9, -26.1). Broadcast TCN, 10 minutes: from 11.8 to -21.8, -19.8
-    (authors' student -23.4, -15.1).
+    Obtained on one core of two, Intel Xeon, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB,
+    in brackets those of the authors' student: Broadcast LSTM, 13 minutes: from 8.8 to -17.7, -25.8 (-20.9, -26.1).
+    Broadcast TCN, 10 minutes: from 11.8 to -25.0, -21.1 (-23.4, -15.1). 5150 NAM, 10 minutes: from 10.1 to -22.1,
+    -19.7.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
@@ -59,12 +60,14 @@ def fast(model: ModelConfig) -> FineTuneConfig:
             batch_size=40,
             frame_s=0.05,
             sines=SineConfig(quietest_db=-50.0),
-            loss=LossConfig(nmr=NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03)),
-            optimiser=OptimiserConfig(learning_rate=1e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995),
+            loss=LossConfig(nmr=NMRConfig(weight=0.03, reduction="soft_hinge", knee=0.03)),
+            optimiser=OptimiserConfig(
+                learning_rate=2e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995, soap=SoapConfig()
+            ),
         )
     return FineTuneConfig(
         preset="fast",
-        updates=1000,
+        updates=1500,
         batch_size=24,
         batches_per_draw=10,
         frame_s=0.05,
@@ -77,19 +80,13 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """About an hour on two CPU cores: as `fast`, but longer.
+    """Half an hour to a whole one on a laptop: as `fast`, but longer.
 
-    For a recurrent model in frames of 0.1 s, and the NMR counts 0.03 instead of 0.1: `fast` takes more of the aliases
-    away than anyone hears and pays for it in tone.
-
-    Obtained with these settings by `experiments/sweep.py` (command in experiments/RESULTS.md) on one core of 2:
-    Mesa LSTM-40, 47 minutes: NMR-S from 24.9 to -26.2 dB, HESR-T -27.6, ESR-T -24.0; the authors' student:
-    -15.7, -22.8, -17.7. No run for a WaveNet yet.
+    Obtained like the above: Broadcast TCN, 22 minutes: from 11.8 to -30.7, -23.0 (authors' student -23.4, -15.1).
+    No run for a recurrent model yet.
     """
-    changes = {"preset": "balanced", "updates": 6000}
-    if isinstance(model, RecurrentConfig):
-        changes |= {"frame_s": 0.1, "loss": LossConfig(nmr=NMRConfig(weight=0.03, reduction="soft_hinge"))}
-    return fast(model).model_copy(update=changes)
+    updates = 8000 if isinstance(model, RecurrentConfig) else 3000
+    return fast(model).model_copy(update={"preset": "balanced", "updates": updates})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {

@@ -11,8 +11,8 @@ ORDER = (
     "record", "wavenet_config",
     "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table",
     "recordings", "frames", "excerpts", "exercises",
-    "nmr", "losses", "metrics", "presets", "learning", "curvature", "runs", "training", "architectures", "pretraining",
-    "checkpoints", "oversampling", "evaluation", "music",
+    "nmr", "losses", "metrics", "presets", "learning", "curvature", "soap", "runs", "training", "architectures",
+    "pretraining", "checkpoints", "oversampling", "evaluation", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",
 )  # fmt: skip

@@ -147,8 +147,9 @@ def test_the_options_in_the_readme_are_options():
     named = [text for row in rows for text in row.split("`")[1::2]]
     assert len(named) >= 9
     changes = [change for text in named for change in grid.choose(grid.parse([text]))]
-    cycles = {"sines.whole_cycles": True}  # what a row that says "then" goes on from
-    needed = {"loss.nmr.of": cycles, "optimiser.curvature": cycles | {"loss.nmr.of": "aliases"}}
+    cycles = {"sines.whole_cycles": True}  # what a row that says "then" or "with all three" goes on from
+    aliases = cycles | {"loss.nmr.of": "aliases"}
+    needed = {"loss.nmr.of": cycles, "optimiser.curvature": aliases | {"optimiser.soap": None}}
     changes = [needed.get(next(iter(change)), {}) | change for change in changes]
     assert all(point.config != BASE for point in grid.points(BASE, changes))
 
