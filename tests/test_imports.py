@@ -12,7 +12,7 @@ ORDER = (
     "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table",
     "recordings", "frames", "excerpts", "exercises",
     "nmr", "losses", "metrics", "presets", "learning", "curvature", "soap", "runs", "training", "architectures",
-    "pretraining", "checkpoints", "oversampling", "evaluation", "music",
+    "pretraining", "checkpoints", "oversampling", "evaluation", "corrective_filter", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",
 )  # fmt: skip
