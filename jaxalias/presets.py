@@ -50,8 +50,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
     Obtained on one core of two, Intel Xeon, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB,
     in brackets those of the authors' student: Broadcast LSTM, 13 minutes: from 8.8 to -17.7, -25.8 (-20.9, -26.1).
-    Broadcast TCN, 10 minutes: from 11.8 to -25.0, -21.1 (-23.4, -15.1). 5150 NAM, 10 minutes: from 10.1 to -22.1,
-    -19.7.
+    Mesa LSTM, 15 minutes: from 24.9 to -26.8, -28.1 (-15.7, -22.8). Broadcast TCN, 10 minutes: from 11.8 to -25.0,
+    -21.1 (-23.4, -15.1). 5150 NAM, 10 minutes: from 10.1 to -22.1, -19.7.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
