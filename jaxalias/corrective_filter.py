@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jaxalias.evaluation import Play
 
-_LEAST = 1e-9  # of the mean power, added to it: where no signal has any, the filter is left alone
+_LEAST = 1e-9  # of the mean power, added to it, so that there is a solution where no signal has any
 
 
 def fit(y: Float[np.ndarray, "b t"], wanted: Float[np.ndarray, "b t"], taps: int) -> Float[np.ndarray, "taps"]:
