@@ -16,15 +16,16 @@ from jaxalias.config import SineConfig
 from jaxalias.dsp import midi_to_hz
 from jaxalias.evaluation import Candidate
 
-TONES = 200  # random, from the range of the sine set, even in dB
-QUIETEST_DB = -50.0
+TONES = 200  # random
+FITTED_TO = SineConfig(midi_low=evaluation.PIANO.midi[0], midi_high=evaluation.PIANO.midi[1], quietest_db=-50.0)
 
 
 def main() -> None:
     """The command."""
     args = parse_arguments()
     files = evaluate.load_models(args.teacher, [args.student])
-    rate, clips = files[0].sample_rate, measuring.load_clips(args.audio, [], files[0].sample_rate)
+    rate = files[0].sample_rate
+    clips = measuring.load_clips(args.audio, [], rate)
     teacher, student = (
         measuring.candidate_of(file, file.network, role)
         for file, role in zip(files, ("teacher", "student"), strict=True)
@@ -57,15 +58,13 @@ def parse_arguments() -> Any:
 
 def answers(teacher: Candidate, student: Candidate, sample_rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What the student makes of random tones once it is settled, and the teacher's harmonics of the same."""
-    low, high = evaluation.PIANO.midi
     tones = sines.draw(
-        jax.random.key(seed), TONES, midi_low=low, midi_high=high, sample_rate=sample_rate,
-        dtype="float64", quietest_db=QUIETEST_DB,
+        jax.random.key(seed), TONES, midi_low=FITTED_TO.midi_low, midi_high=FITTED_TO.midi_high,
+        sample_rate=sample_rate, dtype="float64", quietest_db=FITTED_TO.quietest_db,
     )  # fmt: skip
-    paper = SineConfig()
-    settling, analysed = (round(seconds * sample_rate) for seconds in (paper.settling_s, paper.analysed_s))
+    settling, analysed = (round(seconds * sample_rate) for seconds in (FITTED_TO.settling_s, FITTED_TO.analysed_s))
     x = sines.render(tones, settling + analysed)
-    number = harmonics.highest_number(float(midi_to_hz(low)), sample_rate)
+    number = harmonics.highest_number(float(midi_to_hz(FITTED_TO.midi_low)), sample_rate)
     y, source = (candidate.play(x)[:, settling:] for candidate in (student, teacher))
     return np.asarray(y), np.asarray(harmonics.bandlimit(source, tones.increment, number))
 

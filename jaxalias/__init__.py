@@ -36,6 +36,7 @@ from jaxalias import (
     presets,
     runs,
     sines,
+    soap,
     teacher,
     training,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "presets",
     "runs",
     "sines",
+    "soap",
     "teacher",
     "training",
 ]

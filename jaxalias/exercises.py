@@ -216,10 +216,8 @@ def _validation_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
     """Spread over the range of the training tones: what is not trained for must not choose the best student."""
     low, high = config.sines.midi_low, config.sines.midi_high
     inside = min(_INSIDE, (high - low) / 4)
-    f0, peaks = (
-        midi_to_hz(np.linspace(low + inside, high - inside, VALIDATION_TONES)),
-        sines.amplitudes(_VALIDATION_LEVELS, config.sines.quietest_db),
-    )
+    f0 = midi_to_hz(np.linspace(low + inside, high - inside, VALIDATION_TONES))
+    peaks = sines.amplitudes(_VALIDATION_LEVELS, config.sines.quietest_db)
     return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision)
 
 

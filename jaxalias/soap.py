@@ -43,28 +43,26 @@ class Soap(NamedTuple):
 def scale_by_soap(renew_every: int) -> optax.GradientTransformationExtraArgs:
     """Adam's directions, those of matrices along their own axes; vectors have none and are left as they are.
 
-    Its update takes `number` too, of the updates before it. The number is not part of the state, so that it can be
-    one for many students (`jax.vmap`): then their axes are renewed when it is time, and not in every update.
+    Its update takes `number` too, of the updates before it; `curvature.scale_by_curvature` says why.
     """
 
     def init(params: Params) -> Soap:
         zeros = {path: jnp.zeros_like(leaf) for path, leaf in _leaves(params).items()}
         return Soap(zeros, zeros, {path: _unturned(leaf) for path, leaf in zeros.items() if leaf.ndim == 2})
 
+    @jax.default_matmul_precision("highest")
     def update(
         gradient: Params, state: Soap, params: Params | None = None, *, number: Any, **_: Any
     ) -> tuple[Params, Soap]:
         found, seen = _leaves(gradient), number + 1
-        mean = {path: _blend(state.mean[path], g, _MEAN) for path, g in found.items()}
+        mean = optax.tree.update_moment(found, state.mean, _MEAN, 1)
         axes = {path: _gathered(a, found[path]) for path, a in state.axes.items()}
         axes, square = jax.lax.cond(seen % renew_every == 0, _renewed, lambda *old: old, axes, state.square)
-        square = {path: _blend(square[path], _along(axes, path, g) ** 2, _SQUARE) for path, g in found.items()}
-        steps = []
-        for path, m in mean.items():
-            grown, spread = (1 - jnp.asarray(kept, m.dtype) ** seen for kept in (_MEAN, _SQUARE))  # Adam's bias
-            root = jnp.sqrt(square[path] / spread) + _EPSILON
-            steps.append(_back(axes, path, _along(axes, path, m) / grown / root))
-        return jax.tree.unflatten(jax.tree.structure(gradient), steps), Soap(mean, square, axes)
+        square = optax.tree.update_moment(_along(axes, found), square, _SQUARE, 2)
+        drift = _along(axes, optax.tree.bias_correction(mean, _MEAN, seen))
+        spread = optax.tree.bias_correction(square, _SQUARE, seen)
+        steps = _back(axes, jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + _EPSILON), drift, spread))
+        return jax.tree.unflatten(jax.tree.structure(gradient), [steps[p] for p in found]), Soap(mean, square, axes)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -75,8 +73,9 @@ def _unturned(matrix: Float[Array, "n m"]) -> Axes:
 
 
 def _gathered(axes: Axes, gradient: Float[Array, "n m"]) -> Axes:
-    rows = _blend(axes.rows, _dot(gradient, gradient.T), _SQUARE)
-    return axes._replace(rows=rows, columns=_blend(axes.columns, _dot(gradient.T, gradient), _SQUARE))
+    new = gradient @ gradient.T, gradient.T @ gradient
+    rows, columns = optax.incremental_update(new, (axes.rows, axes.columns), 1 - _SQUARE)
+    return axes._replace(rows=rows, columns=columns)
 
 
 def _renewed(axes: dict[str, Axes], square: Leaves) -> tuple[dict[str, Axes], Leaves]:
@@ -84,27 +83,19 @@ def _renewed(axes: dict[str, Axes], square: Leaves) -> tuple[dict[str, Axes], Le
     fresh, turned = {}, dict(square)
     for path, old in axes.items():
         new = old._replace(left=jnp.linalg.eigh(old.rows)[1], right=jnp.linalg.eigh(old.columns)[1])
-        left, right = _dot(new.left.T, old.left) ** 2, _dot(old.right.T, new.right) ** 2
-        fresh[path], turned[path] = new, _dot(_dot(left, square[path]), right)
+        fresh[path] = new
+        turned[path] = (new.left.T @ old.left) ** 2 @ square[path] @ (old.right.T @ new.right) ** 2
     return fresh, turned
 
 
-def _along(axes: dict[str, Axes], path: str, array: Array) -> Array:
-    return _dot(_dot(axes[path].left.T, array), axes[path].right) if path in axes else array
+def _along(axes: dict[str, Axes], leaves: Leaves) -> Leaves:
+    return leaves | {path: a.left.T @ leaves[path] @ a.right for path, a in axes.items()}
 
 
-def _back(axes: dict[str, Axes], path: str, array: Array) -> Array:
-    return _dot(_dot(axes[path].left, array), axes[path].right.T) if path in axes else array
-
-
-def _blend(mean: Array, new: Array, kept: float) -> Array:
-    return kept * mean + (1 - kept) * new
+def _back(axes: dict[str, Axes], leaves: Leaves) -> Leaves:
+    return leaves | {path: a.left @ leaves[path] @ a.right.T for path, a in axes.items()}
 
 
 def _leaves(tree: Params) -> Leaves:
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)

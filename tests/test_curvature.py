@@ -1,6 +1,5 @@
 """Gauss-Newton steps: against curvature formed in full, Newton's own step, and the batch's gradient."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import optax
 import pytest
 import tolerances
-from test_training import CONFIG, LSTM, WAVENET, assert_same_numbers, prepare
+from test_training import CONFIG, LSTM, WAVENET, assert_same_numbers, interrupted, prepare
 
 from jaxalias import curvature, cycles, learning, losses, models, sines, training
-from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import CurvatureConfig, FineTuneConfig, LossConfig, NMRConfig, OptimiserConfig, SineConfig
 
 RATE, FRAME, BATCH = 44_100, 2048, 3
@@ -138,19 +136,13 @@ NEWTON = CONFIG.model_copy(
 
 def test_a_run_learns_and_goes_on_from_a_checkpoint_as_if_unbroken(tmp_path: Path) -> None:
     """Stopped between two factorisations, so that what the steps are made with has to come back too."""
-    run, reports = prepare(NEWTON, WAVENET).run, []
+    run = prepare(NEWTON, WAVENET).run
     start = training.begin(run)
     end = training.advance(run, start)
     assert end.best_loss[0] < 0.9 * start.best_loss[0]
-    with closing(Checkpoints(tmp_path, {})) as checkpoints:
-        stopped = training.advance(
-            run, training.begin(run), on_update=reports.append, should_stop=lambda: len(reports) >= 10,
-            on_checkpoint=lambda parts: checkpoints.save(*parts),
-        )  # fmt: skip
-        assert stopped.updates_done % 2  # renewed every second update: a twentieth of 40
-        fresh = training.begin(run)
-        saved = checkpoints.restore(stopped.updates_done, *training.split(fresh))
-    assert_same_numbers(training.advance(run, training.join([saved], fresh)), end)
+    stopped, resumed = interrupted(run, tmp_path, 10)
+    assert stopped % 2  # renewed every second update: a twentieth of 40
+    assert_same_numbers(resumed, end)
 
 
 @pytest.mark.parametrize(

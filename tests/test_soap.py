@@ -1,6 +1,5 @@
 """SOAP: Adam where there are no axes, the same answer in any axes, and sooner at the end of a skewed valley."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import optax
 import pytest
 from pydantic import ValidationError
 from scipy.stats import ortho_group
-from test_training import CONFIG, LSTM, assert_same_numbers, prepare
+from test_training import CONFIG, LSTM, assert_same_numbers, interrupted, prepare
 
 from jaxalias import training
-from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import CurvatureConfig, OptimiserConfig, SoapConfig
 from jaxalias.soap import scale_by_soap
 
@@ -90,16 +88,9 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_unbroken(tmp_path: Path) -> None:
     """Stopped between two renewals, so that the axes have to come back too."""
     optimiser = CONFIG.optimiser.model_copy(update={"learning_rate": 0.003, "soap": SoapConfig(renew_every=3)})
     run = prepare(CONFIG.model_copy(update={"optimiser": optimiser, "updates": 14}), LSTM).run
-    end, reports = training.advance(run, training.begin(run)), []
-    with closing(Checkpoints(tmp_path, {})) as checkpoints:
-        stopped = training.advance(
-            run, training.begin(run), on_update=reports.append, should_stop=lambda: len(reports) >= 10,
-            on_checkpoint=lambda parts: checkpoints.save(*parts),
-        )  # fmt: skip
-        assert stopped.updates_done % 3
-        fresh = training.begin(run)
-        saved = checkpoints.restore(stopped.updates_done, *training.split(fresh))
-    assert_same_numbers(training.advance(run, training.join([saved], fresh)), end)
+    stopped, resumed = interrupted(run, tmp_path, 10)
+    assert stopped % 3
+    assert_same_numbers(resumed, training.advance(run, training.begin(run)))
 
 
 def test_two_kinds_of_steps_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +88,19 @@ def assert_same_numbers(a: training.Progress, b: training.Progress) -> None:
     assert (a.updates_done, a.best_loss) == (b.updates_done, b.best_loss)
     for ours, theirs in zip(jax.tree.leaves((a.state, a.best)), jax.tree.leaves((b.state, b.best)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def interrupted(run: runs.Run, folder: Path, reports_read: int) -> tuple[int, training.Progress]:
+    """After how many updates a run stopped that was told to, and where it ends that goes on from the checkpoint."""
+    reports: list[dict] = []
+    with closing(Checkpoints(folder, {})) as checkpoints:
+        stopped = training.advance(
+            run, training.begin(run), on_update=reports.append, should_stop=lambda: len(reports) >= reports_read,
+            on_checkpoint=lambda parts: checkpoints.save(*parts),
+        )  # fmt: skip
+        fresh = training.begin(run)
+        saved = checkpoints.restore(stopped.updates_done, *training.split(fresh))
+    return stopped.updates_done, training.advance(run, training.join([saved], fresh))
 
 
 def test_a_run_keeps_its_best_and_a_record_of_every_update(prepared: Prepared, unbroken: training.Progress) -> None:
