@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxalias import losses, models, phase
+from jaxalias import losses, models
 from jaxalias.cycles import Cycle
 from jaxalias.losses import Differences, Loss, Residuals
 from jaxalias.models import Model, Params, State
 
 
 def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tuple[Params, Params, Differences, State]]:
-    """(params, weights, x, y, increment, cycle, before, key) -> (gradients, probes, differences, after), tones first.
+    """(params, weights, x, y, cycle, before, key) -> (gradients, probes, differences, after), tones first.
 
     The gradients are those of each tone's own loss, whose mean is the loss of the batch: the reductions must be
     means over tones. A probe is J^T s, J the derivative of the tone's residuals, scaled by the root of what each of
@@ -24,23 +24,16 @@ def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tupl
         play: (params, x, cycle, before) -> (estimate, after), of a batch.
     """
 
-    def learn(
-        params: Params, weights: dict[str, Any], tone: tuple[Array, Array, phase.Turns, Cycle, State, Array]
-    ) -> tuple:
-        x, y, increment, cycle, before = jax.tree.map(lambda a: a[None], tone[:-1])  # a batch of one
+    def learn(params: Params, weights: dict[str, Any], tone: tuple[Array, Array, Cycle, State, Array]) -> tuple:
+        x, y, cycle, before = jax.tree.map(lambda a: a[None], tone[:-1])  # a batch of one
         estimate, pull, after = jax.vjp(lambda p: play(p, x, cycle, before), params, has_aux=True)
-
-        def measured(estimate: Array) -> tuple[Array, Differences]:
-            differences = loss.measure(estimate, y, increment, cycle)
-            return losses.total(loss.terms(differences), weights), differences
-
-        by_estimate, differences = jax.grad(measured, has_aux=True)(estimate)
+        residuals, pull_residuals, power = jax.vjp(lambda e: loss.residuals(e, y, cycle), estimate, has_aux=True)
+        differences, pull_squares = jax.vjp(lambda r: losses.squares(r, power), residuals)
         slopes = jax.grad(lambda d: losses.total(loss.terms(d), weights))(differences)
-        residuals, pull_residuals = jax.vjp(lambda e: loss.residuals(e, y, cycle), estimate)
         scales = Residuals(*jnp.sqrt(jnp.stack([slopes.error[0], slopes.nmr[0]])))
-        keys = Residuals(*jax.random.split(tone[-1]))
-        (by_probe,) = pull_residuals(jax.tree.map(_signs, keys, scales, residuals))
-        both = jax.vmap(lambda cotangent: pull(cotangent)[0])(jnp.stack([by_estimate, by_probe]))
+        signs = jax.tree.map(_signs, Residuals(*jax.random.split(tone[-1])), scales, residuals)
+        cotangents = jax.tree.map(lambda *pair: jnp.stack(pair), *pull_squares(slopes), signs)
+        both = jax.vmap(lambda cotangent: pull(*pull_residuals(cotangent))[0])(cotangents)
         gradient, probe = (jax.tree.map(lambda a, i=i: a[i], both) for i in range(2))
         return gradient, probe, *jax.tree.map(lambda a: a[0], (differences, after))
 

@@ -1,5 +1,6 @@
 """ESR, NMR, DC and the levels of the harmonics behind a pre-emphasis, weighted into one number (eqs. 13-17)."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,10 +28,7 @@ class Differences(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """Numbers whose squared magnitudes add up to what a tone's terms are made of: `error` and `nmr` of `Differences`.
-
-    They are linear in the estimate.
-    """
+    """Numbers, linear in the estimate, whose squared magnitudes add up to a tone's `Differences` (`squares`)."""
 
     error: Float[Array, "b t"]
     noise: Complex[Array, "b n f"]
@@ -43,13 +41,14 @@ class Loss(NamedTuple):
         sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
-    residuals: what the curvature of the loss is made of, where aliases count alone.
+    residuals: (estimate, target, cycle) -> what the curvature of the loss is made of, where aliases count alone, and
+        the power of the target beside it.
     """
 
     measure: Callable[..., Differences]
     terms: Callable[[Differences], Terms]
     weights: dict[str, float]
-    residuals: Callable[[Float[Array, "b t"], Float[Array, "b t"], Cycle], Residuals]
+    residuals: Callable[[Float[Array, "b t"], Float[Array, "b t"], Cycle], tuple[Residuals, Float[Array, "b"]]]
 
     def __call__(
         self,
@@ -83,11 +82,13 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     if config.emphasis == "a_weighting":
         taps = np.convolve(taps, dsp.a_weighting_taps(sample_rate))
 
-    def residuals(estimate: Float[Array, "b t"], target: Float[Array, "b t"], cycle: Cycle) -> Residuals:
+    def residuals(
+        estimate: Float[Array, "b t"], target: Float[Array, "b t"], cycle: Cycle
+    ) -> tuple[Residuals, Float[Array, "b"]]:
         aliases = dsp.filter_same(estimate - cycles.harmonic_part(estimate, cycle), taps)
-        estimate, target = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
-        error = (estimate - target) / np.sqrt(target.shape[1])
-        return Residuals(error, nmr.noise_over_mask(aliases, target, sample_rate))
+        heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
+        error = (heard - wanted) / math.sqrt(target.shape[1])
+        return Residuals(error, nmr.noise_over_mask(aliases, wanted, sample_rate)), jnp.mean(wanted**2, axis=1)
 
     def measure(
         estimate: Float[Array, "b t"],
@@ -97,16 +98,14 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     ) -> Differences:
         heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
         if config.nmr.of == "error":
-            ratio = nmr.nmr(heard, wanted, sample_rate)
+            found = Differences(*_differences(heard, wanted), nmr.nmr(heard, wanted, sample_rate), None)
         elif cycle is None:
             raise ValueError("the NMR of aliases alone needs to know how each tone repeats (cycles.Cycle), got none")
         else:
-            noise = residuals(estimate, target, cycle).noise
-            ratio = jnp.sum(noise.real**2 + noise.imag**2, axis=(1, 2))
-        harmonic = None
-        if config.harmonic is not None:
-            harmonic = harmonic_distance(heard, wanted, increment, config.harmonic.floor_db)
-        return Differences(*_differences(heard, wanted), ratio, harmonic)
+            found = squares(*residuals(estimate, target, cycle))
+        if config.harmonic is None:
+            return found
+        return found._replace(harmonic=harmonic_distance(heard, wanted, increment, config.harmonic.floor_db))
 
     def terms(tones: Differences) -> Terms:
         found = {
@@ -117,6 +116,14 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         return found if tones.harmonic is None else {**found, "harmonic": jnp.mean(tones.harmonic)}
 
     return Loss(measure, terms, weights(config), residuals)
+
+
+def squares(residuals: Residuals, power: Float[Array, "b"]) -> Differences:
+    """What each tone's residuals add up to, beside the power of its target."""
+    error, noise = residuals
+    offset = jnp.mean(error, axis=1) * math.sqrt(error.shape[1])
+    ratio = jnp.sum(noise.real**2 + noise.imag**2, axis=(1, 2))
+    return Differences(jnp.sum(error**2, axis=1), power, offset, ratio, None)
 
 
 def weights(config: LossConfig) -> dict[str, float]:
@@ -190,7 +197,7 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
 
 
 def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:
-    difference = target - estimate
+    difference = estimate - target
     return jnp.mean(difference**2, axis=1), jnp.mean(target**2, axis=1), jnp.mean(difference, axis=1)
 
 

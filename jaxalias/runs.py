@@ -117,7 +117,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
     answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0, 0), (0, 0))
     by_tone = learning.tone_by_tone(model, play, loss)
-    learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0))
+    learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0), (0, 0, 0, 0))
 
     @jax.vmap
     def add_up(tones: losses.Differences, weights: losses.Terms) -> losses.Terms:
@@ -144,7 +144,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
             probes: Params | None = None
         else:
             signs = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, number), rows))(keys)
-            gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, increment, cycle, before, signs)
+            gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, cycle, before, signs)
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
         steps, moments = jax.vmap(

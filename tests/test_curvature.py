@@ -20,7 +20,7 @@ PARAMS = {"a": {"conv": {"weight": jnp.arange(6.0).reshape(2, 3), "bias": jnp.on
 
 
 def aliasing(kind: Any) -> tuple:
-    """A small model that clips, tones, and what `learning` takes of each."""
+    """A small model that clips, and tones with their targets."""
     model = models.build(kind)
     params = jax.tree.map(lambda a: 3 * a, models.cast(model.init(jax.random.key(1)), "float64"))
     tones, cycle = cycles.draw(
@@ -43,7 +43,7 @@ def test_gradients_of_tones_average_to_that_of_the_batch(kind: Any) -> None:
     loss = losses.build(LOSS, RATE)
     learn = jax.jit(learning.tone_by_tone(model, play, loss))
     keys = jax.random.split(jax.random.key(2), BATCH)
-    gradients, _, differences, after = learn(params, loss.weights, *tones, keys)
+    gradients, _, differences, after = learn(params, loss.weights, x, y, cycle, before, keys)
     wanted = jax.jit(jax.grad(lambda p: loss(model.apply(p, x, before)[0], y, increment, cycle)[0]))(params)
     for found, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(found.mean(axis=0), right, rtol=1e-8, atol=1e-12)
@@ -61,7 +61,7 @@ def test_probes_have_the_gauss_newton_matrix_as_their_mean_square() -> None:
     flat, unravel = jax.flatten_util.ravel_pytree(params)
 
     def weighed(flat: jax.Array) -> jax.Array:
-        r = loss.residuals(model.apply(unravel(flat), x, before)[0], y, cycle)
+        r, _ = loss.residuals(model.apply(unravel(flat), x, before)[0], y, cycle)
         noise = slopes.nmr[:, None, None] ** 0.5 * r.noise
         parts = (slopes.error[:, None] ** 0.5 * r.error, noise.real.reshape(BATCH, -1), noise.imag.reshape(BATCH, -1))
         return jnp.concatenate(parts, axis=1)
@@ -72,7 +72,8 @@ def test_probes_have_the_gauss_newton_matrix_as_their_mean_square() -> None:
     learn = jax.jit(learning.tone_by_tone(model, play, loss))
     mean, count = 0.0, 200
     for index in range(count):
-        _, probes, _, _ = learn(params, loss.weights, *tones, jax.random.split(jax.random.key(index), BATCH))
+        keys = jax.random.split(jax.random.key(index), BATCH)
+        _, probes, _, _ = learn(params, loss.weights, x, y, cycle, before, keys)
         u = jax.vmap(lambda tree: jax.flatten_util.ravel_pytree(tree)[0])(probes)
         mean += np.einsum("bp,bq->bpq", u, u) / count
     wanted = np.einsum("bip,biq->bpq", jacobian, jacobian)

@@ -208,7 +208,8 @@ def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
                            tones.increment, cycle)  # fmt: skip
     assert np.all(np.asarray(changed.nmr) < 1e-12) and np.all(np.asarray(changed.error / changed.power) > 0.03)
     assert np.all(np.asarray(aliased.nmr) > 1e-3)
-    residuals = loss.residuals(0.8 * x, x, cycle)
+    residuals, power = loss.residuals(0.8 * x, x, cycle)
     np.testing.assert_allclose(jnp.sum(residuals.error**2, axis=1), changed.error, rtol=tolerances.F64)
+    np.testing.assert_allclose(power, changed.power, rtol=tolerances.F64)
     with pytest.raises(ValueError, match="how each tone repeats"):
         loss(x, x, tones.increment)
