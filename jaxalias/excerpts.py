@@ -1,7 +1,8 @@
 """Excerpts of music among the tones of a batch, so that what a model did well with a guitar stays good.
 
 The targets are what the teacher makes of the music, best played at a multiple of its rate (`oversampling`), or a
-recording of the device: the same loss for all rows, but music has no harmonics to tell from the rest.
+recording of the device: the same loss for all rows, but music has no harmonics to tell from the rest, and an error is
+measured against the power of the whole music, as in the metric: in a rest the smallest is large beside the signal.
 """
 
 from collections.abc import Sequence
@@ -64,7 +65,9 @@ def draw(
         )
         none = jnp.zeros(first.shape, jnp.uint32)
         nowhere = jnp.zeros((*first.shape, 0), x.dtype)
+        reference = jnp.full(first.shape, jnp.mean(music.y**2))
         inputs, targets = (frames.cut(signal[:, settling:], frame) for signal in (x, y))
-        return Frames(phase.Turns(none, none), cycles.none(first.shape), nowhere, x[:, :settling], inputs, targets)
+        row = phase.Turns(none, none), cycles.none(first.shape), reference, nowhere
+        return Frames(*row, x[:, :settling], inputs, targets)
 
     return one_batch(first)

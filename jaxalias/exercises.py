@@ -116,12 +116,12 @@ def prepare(
         x = sines.render(tones, settling + analysed)
         y = harmonics.resynthesise(answer, tones.increment, analysed)
         inputs, targets = (frames.cut(signal, frame) for signal in (x[:, settling:], y))
-        return Frames(tones.increment, cycle, knobs, x[:, :settling], inputs, targets)
+        return Frames(tones.increment, cycle, jnp.zeros_like(tones.amplitude), knobs, x[:, :settling], inputs, targets)
 
     def settled_frames(params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
         x = sines.render(tones, frame)
         y = cycles.harmonic_part(model.settled(params, x, cycle.period), cycle)  # type: ignore[misc]
-        return Frames(tones.increment, cycle, knobs, x[:, :0], x[None], y[None])
+        return Frames(tones.increment, cycle, jnp.zeros_like(tones.amplitude), knobs, x[:, :0], x[None], y[None])
 
     def from_teacher(frame: int, params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
         def one_batch(batch: tuple[sines.Tones, Cycle, Array]) -> Frames:

@@ -18,13 +18,14 @@ class Frames(NamedTuple):
 
     increment: phase.Turns  # (*student batch tone): f0 / Fs, 0 where it is music
     cycle: Cycle  # (*student batch tone): how it repeats, 0 where it does not
+    reference: Float[Array, "*student batch tone"]  # power that an error is measured against, 0: that of the frame
     knobs: Float[Array, "*student batch tone knob"]  # where they stand, of a model that has some
     lead_in: Float[Array, "*student batch tone settling"]
     inputs: Float[Array, "*student batch frame tone t"]
     targets: Float[Array, "*student batch frame tone t"]
 
 
-AXES = Frames._make((1, 1, 1, 1, 2, 2))
+AXES = Frames._make((1, 1, 1, 1, 1, 2, 2))
 """Where the tones are, for `parallel`, which puts the students before them."""
 
 

@@ -14,7 +14,7 @@ from jaxalias.models import Model, Params, State
 
 
 def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tuple[Params, Params, Differences, State]]:
-    """(params, weights, x, y, cycle, before, key) -> (gradients, probes, differences, after), tones first.
+    """(params, weights, x, y, cycle, reference, before, key) -> (gradients, probes, differences, after), tones first.
 
     The gradients are those of each tone's own loss, whose mean is the loss of the batch: the reductions must be
     means over tones. A probe is J^T s, J the derivative of the tone's residuals, scaled by the root of what each of
@@ -24,10 +24,12 @@ def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tupl
         play: (params, x, cycle, before) -> (estimate, after), of a batch.
     """
 
-    def learn(params: Params, weights: dict[str, Any], tone: tuple[Array, Array, Cycle, State, Array]) -> tuple:
-        x, y, cycle, before = jax.tree.map(lambda a: a[None], tone[:-1])  # a batch of one
+    def learn(params: Params, weights: dict[str, Any], tone: tuple[Array, Array, Cycle, Array, State, Array]) -> tuple:
+        x, y, cycle, reference, before = jax.tree.map(lambda a: a[None], tone[:-1])  # a batch of one
         estimate, pull, after = jax.vjp(lambda p: play(p, x, cycle, before), params, has_aux=True)
-        residuals, pull_residuals, power = jax.vjp(lambda e: loss.residuals(e, y, cycle), estimate, has_aux=True)
+        residuals, pull_residuals, power = jax.vjp(
+            lambda e: loss.residuals(e, y, cycle, reference), estimate, has_aux=True
+        )
         differences, pull_squares = jax.vjp(lambda r: losses.squares(r, power), residuals)
         slopes = jax.grad(lambda d: losses.total(loss.terms(d), weights))(differences)
         scales = Residuals(*jnp.sqrt(jnp.stack([slopes.error[0], slopes.nmr[0]])))

@@ -21,7 +21,7 @@ class Differences(NamedTuple):
     """Of each tone alone, all that the terms of a loss are made of."""
 
     error: Float[Array, "b"]  # mean square
-    power: Float[Array, "b"]  # of the target, mean square
+    power: Float[Array, "b"]  # that it is measured against, mean square: of the target unless said otherwise
     offset: Float[Array, "b"]  # mean
     nmr: Float[Array, "b"]  # noise-to-mask ratio, of the error or of the aliases
     harmonic: Float[Array, "b"] | None  # mean square of the harmonics' differences in bels, where asked for
@@ -38,17 +38,18 @@ class Loss(NamedTuple):
     """loss(estimate, target, increment) -> (total, its terms by name, unweighted), in steps that can be taken apart.
 
     measure: every tone by itself, so that tones can lie on different devices; `increment` is f0 / Fs in turns a
-        sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone.
+        sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone; a
+        `reference` above 0 is the power to measure the error against, in the place of that of the target.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
-    residuals: (estimate, target, cycle) -> what the curvature of the loss is made of, where aliases count alone, and
-        the power of the target beside it.
+    residuals: (estimate, target, cycle, reference) -> what the curvature of the loss is made of, where aliases count
+        alone, and the power that it is measured against.
     """
 
     measure: Callable[..., Differences]
     terms: Callable[[Differences], Terms]
     weights: dict[str, float]
-    residuals: Callable[[Float[Array, "b t"], Float[Array, "b t"], Cycle], tuple[Residuals, Float[Array, "b"]]]
+    residuals: Callable[..., tuple[Residuals, Float[Array, "b"]]]
 
     def __call__(
         self,
@@ -83,26 +84,33 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         taps = np.convolve(taps, dsp.a_weighting_taps(sample_rate))
 
     def residuals(
-        estimate: Float[Array, "b t"], target: Float[Array, "b t"], cycle: Cycle
+        estimate: Float[Array, "b t"],
+        target: Float[Array, "b t"],
+        cycle: Cycle,
+        reference: Float[Array, "b"] | None = None,
     ) -> tuple[Residuals, Float[Array, "b"]]:
         aliases = dsp.filter_same(estimate - cycles.harmonic_part(estimate, cycle), taps)
         heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
         error = (heard - wanted) / math.sqrt(target.shape[1])
-        return Residuals(error, nmr.noise_over_mask(aliases, wanted, sample_rate)), jnp.mean(wanted**2, axis=1)
+        noise = nmr.noise_over_mask(aliases, wanted, sample_rate)
+        return Residuals(error, noise), _power(wanted, reference)
 
     def measure(
         estimate: Float[Array, "b t"],
         target: Float[Array, "b t"],
         increment: phase.Turns,
         cycle: Cycle | None = None,
+        reference: Float[Array, "b"] | None = None,
     ) -> Differences:
         heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
         if config.nmr.of == "error":
-            found = Differences(*_differences(heard, wanted), nmr.nmr(heard, wanted, sample_rate), None)
+            error, _, offset = _differences(heard, wanted)
+            noise = nmr.nmr(heard, wanted, sample_rate)
+            found = Differences(error, _power(wanted, reference), offset, noise, None)
         elif cycle is None:
             raise ValueError("the NMR of aliases alone needs to know how each tone repeats (cycles.Cycle), got none")
         else:
-            found = squares(*residuals(estimate, target, cycle))
+            found = squares(*residuals(estimate, target, cycle, reference))
         if config.harmonic is None:
             return found
         return found._replace(harmonic=harmonic_distance(heard, wanted, increment, config.harmonic.floor_db))
@@ -119,7 +127,7 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
 
 
 def squares(residuals: Residuals, power: Float[Array, "b"]) -> Differences:
-    """What each tone's residuals add up to, beside the power of its target."""
+    """What each tone's residuals add up to, beside the power that they are measured against."""
     error, noise = residuals
     offset = jnp.mean(error, axis=1) * math.sqrt(error.shape[1])
     ratio = jnp.sum(noise.real**2 + noise.imag**2, axis=(1, 2))
@@ -199,6 +207,11 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
 def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:
     difference = estimate - target
     return jnp.mean(difference**2, axis=1), jnp.mean(target**2, axis=1), jnp.mean(difference, axis=1)
+
+
+def _power(target: Array, reference: Array | None) -> Array:
+    own = jnp.mean(target**2, axis=1)
+    return own if reference is None else jnp.where(reference > 0, reference, own)
 
 
 def _esr(error: Array, power: Array, reduction: Reduction, knee: float) -> Array:

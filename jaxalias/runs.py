@@ -109,15 +109,15 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return model.apply(params, x, before)
 
     def answer(
-        params: Params, x: Array, y: Array, increment: phase.Turns, cycle: Cycle, before: State
+        params: Params, x: Array, y: Array, increment: phase.Turns, cycle: Cycle, reference: Array, before: State
     ) -> tuple[losses.Differences, State]:
         estimate, after = play(params, x, cycle, before)
-        return loss.measure(estimate, y, increment, cycle), after
+        return loss.measure(estimate, y, increment, cycle, reference), after
 
     listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
-    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0, 0), (0, 0))
+    answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0, 0, 0), (0, 0))
     by_tone = learning.tone_by_tone(model, play, loss)
-    learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0), (0, 0, 0, 0))
+    learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0))
 
     @jax.vmap
     def add_up(tones: losses.Differences, weights: losses.Terms) -> losses.Terms:
@@ -132,10 +132,11 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         factors = losses.grown(config.loss, number / config.updates)
         heavy = {name: weight * factors[name] for name, weight in weights.items()}
         x, y = drawn.inputs[:, batch, index], drawn.targets[:, batch, index]
-        increment, cycle, before = jax.tree.map(lambda a: a[:, batch], (drawn.increment, drawn.cycle, state.memory))
+        row = drawn.increment, drawn.cycle, drawn.reference
+        increment, cycle, reference, before = jax.tree.map(lambda a: a[:, batch], (*row, state.memory))
 
         def frame_loss(params: Params) -> tuple[Array, tuple]:
-            tones, after = answer_apart(params, x, y, increment, cycle, before)
+            tones, after = answer_apart(params, x, y, increment, cycle, reference, before)
             terms = add_up(tones, heavy)
             return terms["loss"].sum(), (terms, after)  # a student's parameters move no other one's loss
 
@@ -144,7 +145,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
             probes: Params | None = None
         else:
             signs = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, number), rows))(keys)
-            gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, cycle, before, signs)
+            gradients, probes, tones, after = learn_apart(state.params, heavy, x, y, cycle, reference, before, signs)
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
         steps, moments = jax.vmap(
@@ -157,8 +158,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
 
     def validate(params: Params, once: Frames) -> losses.Terms:
         memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
-        increment, cycle = jax.tree.map(lambda word: word[:, 0], (once.increment, once.cycle))
-        tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], increment, cycle, memory)
+        row = jax.tree.map(lambda a: a[:, 0], (once.increment, once.cycle, once.reference))
+        tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], *row, memory)
         return add_up(tones, weights)
 
     laid_out = parallel.layout_of_students(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))

@@ -123,6 +123,7 @@ def test_peer_updates(torch, peers, name):
         Frames(
             no_tone,
             cycles.none((1, 1, 2)),
+            np.zeros((1, 1, 2)),
             np.zeros((1, 1, 2, 0)),
             lead_in[None, None],
             x[None, None, None],

@@ -15,6 +15,7 @@ from jaxalias import curvature, cycles, learning, losses, models, sines, trainin
 from jaxalias.config import CurvatureConfig, FineTuneConfig, LossConfig, NMRConfig, OptimiserConfig, SineConfig
 
 RATE, FRAME, BATCH = 44_100, 2048, 3
+REFERENCE = jnp.array([0.0, 0.5, 0.0])  # one row is measured against another power than its own
 LOSS = LossConfig(nmr=NMRConfig(of="aliases", weight=0.1, reduction="soft_hinge"))
 PARAMS = {"a": {"conv": {"weight": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(2)}}, "b": {"w": {"c": jnp.ones(4)}}}
 
@@ -43,12 +44,17 @@ def test_gradients_of_tones_average_to_that_of_the_batch(kind: Any) -> None:
     loss = losses.build(LOSS, RATE)
     learn = jax.jit(learning.tone_by_tone(model, play, loss))
     keys = jax.random.split(jax.random.key(2), BATCH)
-    gradients, _, differences, after = learn(params, loss.weights, x, y, cycle, before, keys)
-    wanted = jax.jit(jax.grad(lambda p: loss(model.apply(p, x, before)[0], y, increment, cycle)[0]))(params)
+    gradients, _, differences, after = learn(params, loss.weights, x, y, cycle, REFERENCE, before, keys)
+
+    def whole(params: Any) -> Any:
+        measured = loss.measure(model.apply(params, x, before)[0], y, increment, cycle, REFERENCE)
+        return losses.total(loss.terms(measured), loss.weights)
+
+    wanted = jax.jit(jax.grad(whole))(params)
     for found, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(found.mean(axis=0), right, rtol=1e-8, atol=1e-12)
     estimate, state = model.apply(params, x, before)
-    measured = loss.measure(estimate, y, increment, cycle)
+    measured = loss.measure(estimate, y, increment, cycle, REFERENCE)
     for found, right in zip(jax.tree.leaves((differences, after)), jax.tree.leaves((measured, state)), strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-9, atol=tolerances.F64)
 
@@ -73,7 +79,7 @@ def test_probes_have_the_gauss_newton_matrix_as_their_mean_square() -> None:
     mean, count = 0.0, 200
     for index in range(count):
         keys = jax.random.split(jax.random.key(index), BATCH)
-        _, probes, _, _ = learn(params, loss.weights, x, y, cycle, before, keys)
+        _, probes, _, _ = learn(params, loss.weights, x, y, cycle, jnp.zeros(BATCH), before, keys)
         u = jax.vmap(lambda tree: jax.flatten_util.ravel_pytree(tree)[0])(probes)
         mean += np.einsum("bp,bq->bpq", u, u) / count
     wanted = np.einsum("bip,biq->bpq", jacobian, jacobian)

@@ -1,6 +1,7 @@
 """Filters, frames, and the terms of the loss, each against its definition."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -213,3 +214,17 @@ def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
     np.testing.assert_allclose(power, changed.power, rtol=tolerances.F64)
     with pytest.raises(ValueError, match="how each tone repeats"):
         loss(x, x, tones.increment)
+
+
+@pytest.mark.parametrize("of", ["error", "aliases"])
+def test_an_error_can_be_measured_against_another_power_than_its_targets(of: Any) -> None:
+    tones, cycle = cycles.draw(
+        jax.random.key(0), 2, 2048, midi_low=70.0, midi_high=90.0, sample_rate=44_100, dtype="float64"
+    )
+    loss = losses.build(LossConfig(nmr=NMRConfig(of=of)), 44_100)
+    x = sines.render(tones, 2048)
+    own = loss.measure(0.8 * x, x, tones.increment, cycle)
+    given = loss.measure(0.8 * x, x, tones.increment, cycle, jnp.array([0.0, 0.5]))
+    np.testing.assert_array_equal(given.power, [own.power[0], 0.5])
+    np.testing.assert_array_equal(given.error, own.error)
+    np.testing.assert_allclose(loss.terms(given)["ESR"], (own.error[0] / own.power[0] + 2 * own.error[1]) / 2)

@@ -367,6 +367,8 @@ def test_music_is_heard_and_learned() -> None:
     np.testing.assert_array_equal(drawn.inputs[:, :, :, :4], plain.draw(keys(0)).inputs)
     np.testing.assert_array_equal(np.asarray(drawn.increment.high)[..., 4:], 0)
     np.testing.assert_allclose(drawn.targets[:, :, :, 4:], np.tanh(drawn.inputs[:, :, :, 4:]), atol=1e-6)
+    np.testing.assert_array_equal(drawn.reference[..., :4], 0)
+    np.testing.assert_allclose(drawn.reference[..., 4:], np.mean(noise().y ** 2), rtol=1e-6)
     whole = np.concatenate([drawn.lead_in[0, 0, 4], *drawn.inputs[0, 0, :, 4]])
     places = np.lib.stride_tricks.sliding_window_view(np.float32(noise().x), len(whole))
     assert (np.abs(places - whole).max(axis=1) == 0).sum() == 1
