@@ -288,6 +288,11 @@ def test_presets_are_valid_and_survive_json(preset: Callable, kind: LSTMConfig |
     assert round(config.sines.analysed_s / config.frame_s, 9).is_integer()
 
 
+@pytest.mark.parametrize("preset", presets.PRESETS.values(), ids=presets.PRESETS.keys())
+def test_no_preset_asks_for_music_from_a_model_with_knobs(preset: Callable) -> None:
+    assert preset(LSTMConfig(hidden_size=3, input_size=2)).music_rows == 0
+
+
 @pytest.mark.parametrize(("kind", "batch", "frame_s"), [(LSTM, 40, 0.1), (WAVENET, 32, 0.5)])
 def test_published_presets_hold_the_papers_numbers(
     kind: LSTMConfig | WaveNetConfig, batch: int, frame_s: float
