@@ -96,7 +96,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The most that is known to help: a recurrent model hears harmonics up to 22 kHz, a smaller weight of the NMR, music.
+    """The best that is known, an hour: for a recurrent model a wider band, a smaller weight of the NMR, and music.
 
     Obtained like the above, in 46 minutes, by runs of which the first 3682 updates had other settings
     (experiments/RESULTS.md): Broadcast LSTM: from 8.8 to -27.9, -31.7 (authors' student -20.9, -26.1). Mesa LSTM: from
@@ -121,7 +121,7 @@ PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
 
 
 def _music_rows(model: RecurrentConfig) -> int:
-    """A sixth of what is heard; with knobs none, for music has its target at one position of theirs."""
+    """Beside forty tones; none with knobs, for music has its target at one position of theirs."""
     return 8 if model.input_size == 1 else 0
 
 
