@@ -110,7 +110,7 @@ def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
 @pytest.mark.parametrize(
     ("train", "audio", "words"),
     [
-        (["riff.wav", "short.wav"], [], "short.wav: must hold at least 52920 samples at 44100 Hz (1.2 s)"),
+        (["riff.wav", "short.wav"], [], "short.wav: must hold at least 30870 samples at 44100 Hz (0.7 s)"),
         (["silent.wav"], [], "silent.wav: must hold a signal"),
         (["absent.wav"], [], "absent.wav: must be an audio file"),
         (["riff.wav"], ["riff.wav"], "riff.wav: must not be trained on"),
@@ -118,7 +118,7 @@ def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
     ],
 )
 def test_a_recording_that_will_not_do_is_one_line_and_exit_2(train, audio, words, tmp_path, monkeypatch, capsys):
-    recording(tmp_path / "short.wav", LEAST - 1)
+    recording(tmp_path / "short.wav", 30_869)
     soundfile.write(tmp_path / "silent.wav", np.zeros(LEAST), RATE)
     shutil.copy(recording(tmp_path / "riff.wav"), tmp_path / "copy.wav")
     arguments = ["--model", lstm(tmp_path / "amp.json"), "--run-dir", tmp_path / "run", *EXACT]
