@@ -104,9 +104,8 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
     ) -> Differences:
         heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
         if config.nmr.of == "error":
-            error, _, offset = _differences(heard, wanted)
             noise = nmr.nmr(heard, wanted, sample_rate)
-            found = Differences(error, _power(wanted, reference), offset, noise, None)
+            found = Differences(*_differences(heard, wanted, reference), noise, None)
         elif cycle is None:
             raise ValueError("the NMR of aliases alone needs to know how each tone repeats (cycles.Cycle), got none")
         else:
@@ -204,9 +203,9 @@ def reduce(ratios: Float[Array, "b"], reduction: Reduction, knee: float = 1.0) -
     raise ValueError(f"reduction must be mean_of_ratios, geometric, soft_hinge or pseudo_huber, got {reduction!r}")
 
 
-def _differences(estimate: Array, target: Array) -> tuple[Array, Array, Array]:
+def _differences(estimate: Array, target: Array, reference: Array | None = None) -> tuple[Array, Array, Array]:
     difference = estimate - target
-    return jnp.mean(difference**2, axis=1), jnp.mean(target**2, axis=1), jnp.mean(difference, axis=1)
+    return jnp.mean(difference**2, axis=1), _power(target, reference), jnp.mean(difference, axis=1)
 
 
 def _power(target: Array, reference: Array | None) -> Array:

@@ -90,9 +90,10 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
     Obtained like the above: Broadcast TCN, 22 minutes: from 11.8 to -30.7, -23.0 (authors' student -23.4, -15.1).
     A recurrent model has music among the tones too; no run with these settings yet.
     """
-    if isinstance(model, RecurrentConfig):
-        return fast(model).model_copy(update={"preset": "balanced", "updates": 5000, "music_rows": _music_rows(model)})
-    return fast(model).model_copy(update={"preset": "balanced", "updates": 3000})
+    if not isinstance(model, RecurrentConfig):
+        return fast(model).model_copy(update={"preset": "balanced", "updates": 3000})
+    music_rows = 8 if model.input_size == 1 else 0  # with knobs none: music has its target at one position of theirs
+    return fast(model).model_copy(update={"preset": "balanced", "updates": 5000, "music_rows": music_rows})
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
@@ -102,13 +103,13 @@ def best(model: ModelConfig) -> FineTuneConfig:
     (experiments/RESULTS.md): Broadcast LSTM: from 8.8 to -27.9, -31.7 (authors' student -20.9, -26.1). Mesa LSTM: from
     24.9 to -30.5, -30.0 (-15.7, -22.8). A network without recurrence: as `balanced`, twice as long; no run yet.
     """
-    if isinstance(model, RecurrentConfig):
-        config = fast(model)
-        wider = {"lowpass_pass_hz": 20_000.0, "lowpass_stop_hz": 22_000.0}
-        loss = config.loss.model_copy(update={"nmr": config.loss.nmr.model_copy(update={"weight": 0.015}), **wider})
-        changes = {"updates": 10_000, "music_rows": _music_rows(model), "loss": loss}
-        return config.model_copy(update={"preset": "best", **changes})
-    return fast(model).model_copy(update={"preset": "best", "updates": 6000})
+    config = balanced(model)
+    if not isinstance(model, RecurrentConfig):
+        return config.model_copy(update={"preset": "best", "updates": 6000})
+    nmr = config.loss.nmr.model_copy(update={"weight": 0.015})
+    wider = {"lowpass_pass_hz": 20_000.0, "lowpass_stop_hz": 22_000.0}
+    loss = config.loss.model_copy(update={"nmr": nmr, **wider})
+    return config.model_copy(update={"preset": "best", "updates": 10_000, "loss": loss})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
@@ -118,11 +119,6 @@ PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
     "paper": paper,
     "authors": authors,
 }
-
-
-def _music_rows(model: RecurrentConfig) -> int:
-    """Beside forty tones; none with knobs, for music has its target at one position of theirs."""
-    return 8 if model.input_size == 1 else 0
 
 
 def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
