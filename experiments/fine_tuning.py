@@ -168,7 +168,9 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     progress = fresh
     if done:
         like = training.split(fresh)
-        saved = [checkpoints.restore(done, part) for (_, checkpoints), part in zip(group, like, strict=True) if part]
+        with input_errors():
+            pairs = zip(group, like, strict=True)
+            saved = [checkpoints.restore(done, part) for (_, checkpoints), part in pairs if part]
         progress = training.join(saved, fresh)
 
     def save(parts: Sequence[Progress | None]) -> None:

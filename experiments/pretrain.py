@@ -148,7 +148,8 @@ def fit(
     began = pretraining.begin(run)
     progress, saved = began, checkpoints.steps()
     if saved:
-        on_host = checkpoints.restore(saved[-1], jax.device_get(began))
+        with input_errors():
+            on_host = checkpoints.restore(saved[-1], jax.device_get(began))
         progress = on_host._replace(
             state=jax.device_put(on_host.state, jax.tree.map(lambda a: a.sharding, began.state))
         )

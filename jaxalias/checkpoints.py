@@ -1,9 +1,11 @@
 """Save and restore the progress of a run with Orbax [disk].
 
 A checkpoint appears under its final name only when it is complete, so a run killed at any moment finds
-the last whole one. The two newest are kept.
+the last whole one. The two newest are kept. Each says what run it is of, so that one left by a run that
+should have been gone, written late into a folder that was emptied, is not taken for this one's.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 import jax
 import orbax.checkpoint as ocp
 
-_ARRAYS, _PROGRESS = "arrays", "progress"
+_ARRAYS, _PROGRESS, _RUN = "arrays", "progress", "run_sha256"
 _KEPT = 2
 
 
@@ -38,7 +40,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self._here = jax.process_index()
+        self._here, self._folder = jax.process_index(), folder
+        self._run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         if self._here == 0:
             _claim(folder / "run.json", identity)
@@ -58,6 +61,7 @@ class Checkpoints:
             return
         arrays = {"state": progress.state, "best": progress.best}
         rest = {name: value for name, value in progress._asdict().items() if name not in ("updates_done", *arrays)}
+        rest[_RUN] = self._run
         self._manager.save(
             progress.updates_done,
             args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
@@ -68,7 +72,11 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def restore(self, step: int, like: Progress) -> Progress:
-        """The progress after `step` updates, on the host. `like`, on the host too, gives shapes and types."""
+        """The progress after `step` updates, on the host. `like`, on the host too, gives shapes and types.
+
+        Raises:
+            CheckpointMismatchError: that checkpoint is another run's.
+        """
         run: Any = like
         saved = self._manager.restore(
             step,
@@ -79,7 +87,12 @@ class Checkpoints:
                 }
             ),
         )
-        restored: Progress = run._replace(updates_done=step, **saved[_ARRAYS], **saved[_PROGRESS])
+        rest = dict(saved[_PROGRESS])
+        if rest.pop(_RUN, None) != self._run:
+            raise CheckpointMismatchError(
+                f"{self._folder}: checkpoint {step} is not of the run in run.json there; give another run folder"
+            )
+        restored: Progress = run._replace(updates_done=step, **saved[_ARRAYS], **rest)
         return restored
 
     def close(self) -> None:

@@ -208,6 +208,20 @@ def test_a_folder_of_another_run_is_refused_by_its_key(tmp_path: Path) -> None:
         Checkpoints(tmp_path, {"optimiser": {"learning_rate": 2.0}, "seed": 1})
 
 
+def test_a_checkpoint_that_another_run_left_in_the_folder_is_refused(tmp_path: Path, prepared: Prepared) -> None:
+    started = training.begin(prepared.run)
+    saved = training.split(started)[0]._replace(updates_done=4)
+    with closing(Checkpoints(tmp_path, {"seed": 1})) as checkpoints:
+        checkpoints.save(saved)
+        assert checkpoints.restore(4, saved).updates_done == 4
+    (tmp_path / "run.json").unlink()
+    with (
+        closing(Checkpoints(tmp_path, {"seed": 2})) as checkpoints,
+        pytest.raises(CheckpointMismatchError, match="checkpoint 4 is not of the run"),
+    ):
+        checkpoints.restore(4, saved)
+
+
 def poisoned(run: runs.Run, at: int) -> runs.Run:
     """A run whose parameters are no numbers from update `at` on; the loss of that update itself still is one."""
     done = 0
