@@ -136,6 +136,14 @@ class HarmonicConfig(Record):
     )
 
 
+class LowpassConfig(Record):
+    """What lies above its edge is not asked of the student (section 2.3)."""
+
+    pass_hz: PositiveFloat = 12_000.0
+    stop_hz: PositiveFloat = 16_000.0
+    attenuation_db: PositiveFloat = 80.0
+
+
 class LossConfig(Record):
     """L = ESR + lambda NMR + DC (eq. 17) and the levels of harmonics, each with its weight, behind a pre-emphasis."""
 
@@ -143,10 +151,8 @@ class LossConfig(Record):
     nmr: NMRConfig = NMRConfig()
     harmonic: HarmonicConfig | None = None
     dc_weight: NonNegativeFloat = 0.0
-    emphasis: Literal["flat", "a_weighting"] = Field("flat", description="below the edge of the low-pass")
-    lowpass_pass_hz: PositiveFloat = 12_000.0
-    lowpass_stop_hz: PositiveFloat = 16_000.0
-    lowpass_attenuation_db: PositiveFloat = 80.0
+    emphasis: Literal["flat", "a_weighting"] = Field("flat", description="in series with the low-pass")
+    lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all is heard, to half the sample rate")
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:

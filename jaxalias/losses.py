@@ -71,15 +71,17 @@ def total(terms: Terms, weights: dict[str, Any]) -> Float[Array, ""]:
 def build(config: LossConfig, sample_rate: float) -> Loss:
     """The loss of a preset.
 
-    Target and estimate pass the same zero-padded low-pass first, designed for `sample_rate`: what lies
+    Target and estimate pass the same zero-padded low-pass first, if any, designed for `sample_rate`: what lies
     above its edge is not asked of the student. A-weighting, where asked for, is in series with it.
 
     Raises:
         ValueError: the low-pass does not fit below half the sample rate, or the loss is called with a
             frame shorter than an NMR frame of 2048 samples.
     """
-    taps = dsp.lowpass_taps(sample_rate, config.lowpass_pass_hz, config.lowpass_stop_hz, config.lowpass_attenuation_db)
-
+    taps = np.ones(1)
+    if config.lowpass:
+        edges = config.lowpass
+        taps = dsp.lowpass_taps(sample_rate, edges.pass_hz, edges.stop_hz, edges.attenuation_db)
     if config.emphasis == "a_weighting":
         taps = np.convolve(taps, dsp.a_weighting_taps(sample_rate))
 

@@ -7,6 +7,7 @@ from jaxalias.config import (
     ESRConfig,
     FineTuneConfig,
     LossConfig,
+    LowpassConfig,
     ModelConfig,
     NMRConfig,
     OptimiserConfig,
@@ -63,8 +64,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
             sines=SineConfig(quietest_db=-50.0, analysed_s=0.5),
             loss=LossConfig(
                 nmr=NMRConfig(weight=0.03, reduction="soft_hinge", knee=0.03),
-                lowpass_pass_hz=16_000.0,
-                lowpass_stop_hz=18_000.0,
+                lowpass=LowpassConfig(pass_hz=16_000.0, stop_hz=18_000.0),
             ),
             optimiser=OptimiserConfig(
                 learning_rate=5e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995, soap=SoapConfig()
@@ -107,9 +107,10 @@ def best(model: ModelConfig) -> FineTuneConfig:
     if not isinstance(model, RecurrentConfig):
         return config.model_copy(update={"preset": "best", "updates": 6000})
     nmr = config.loss.nmr.model_copy(update={"weight": 0.015})
-    wider = {"lowpass_pass_hz": 20_000.0, "lowpass_stop_hz": 22_000.0}
-    loss = config.loss.model_copy(update={"nmr": nmr, **wider})
-    return config.model_copy(update={"preset": "best", "updates": 10_000, "loss": loss})
+    loss = config.loss.model_copy(update={"nmr": nmr, "lowpass": None})
+    optimiser = config.optimiser.model_copy(update={"learning_rate": 4e-3})
+    changes = {"preset": "best", "updates": 10_000, "loss": loss, "optimiser": optimiser}
+    return config.model_copy(update={**changes, "music_rows": 2 * config.music_rows})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {

@@ -278,7 +278,7 @@ def test_validation_tones_spread_over_the_training_range_and_stay_inside(low: fl
     [
         ({"frame_s": 0.04}, "frame_s = 0.04 is 1764 samples"),
         ({"frame_s": 1.0}, "at most 6144"),
-        ({"loss": configs.LossConfig(lowpass_stop_hz=30_000)}, "below 22050 Hz"),
+        ({"loss": configs.LossConfig(lowpass=configs.LowpassConfig(stop_hz=30_000))}, "below 22050 Hz"),
     ],
 )
 def test_a_config_that_does_not_suit_the_model_is_refused(change: dict, message: str) -> None:
@@ -318,8 +318,7 @@ def test_published_presets_hold_the_papers_numbers(
         assert (config.sines.midi_low, config.sines.midi_high) == (21, 127)
         assert (config.sines.settling_s, config.sines.analysed_s) == (0.2, 1.0)
         assert config.optimiser == OptimiserConfig(learning_rate=5e-4, schedule="constant")
-        edges = (config.loss.lowpass_pass_hz, config.loss.lowpass_stop_hz, config.loss.lowpass_attenuation_db)
-        assert edges == (12_000, 16_000, 80)
+        assert config.loss.lowpass == configs.LowpassConfig(pass_hz=12_000, stop_hz=16_000, attenuation_db=80)
     text, program = presets.paper(kind).loss, presets.authors(kind).loss
     assert (text.esr.weight, text.nmr.weight, text.dc_weight) == (1, 1, 0)
     assert (program.esr.weight, program.nmr.weight, program.dc_weight) == (0.5, 0.5, 1)
