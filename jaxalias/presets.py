@@ -106,7 +106,7 @@ def best(model: ModelConfig) -> FineTuneConfig:
     config = balanced(model)
     if not isinstance(model, RecurrentConfig):
         return config.model_copy(update={"preset": "best", "updates": 6000})
-    nmr = config.loss.nmr.model_copy(update={"weight": 0.015})
+    nmr = config.loss.nmr.model_copy(update={"weight": 0.02})
     loss = config.loss.model_copy(update={"nmr": nmr, "lowpass": None})
     optimiser = config.optimiser.model_copy(update={"learning_rate": 4e-3})
     changes = {"preset": "best", "updates": 10_000, "loss": loss, "optimiser": optimiser}
