@@ -97,11 +97,11 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The best that is known, an hour: for a recurrent model a wider band, a smaller weight of the NMR, and music.
+    """The best that is known, an hour: a recurrent model hears more music, all frequencies, and less of the NMR.
 
-    Obtained like the above, in 46 minutes, by runs of which the first 3682 updates had other settings
-    (experiments/RESULTS.md): Broadcast LSTM: from 8.8 to -27.9, -31.7 (authors' student -20.9, -26.1). Mesa LSTM: from
-    24.9 to -30.5, -30.0 (-15.7, -22.8). A network without recurrence: as `balanced`, twice as long; no run yet.
+    Obtained like the above: Broadcast LSTM, 54 minutes: from 8.8 to -28.1, -31.5 (authors' student -20.9, -26.1). Mesa
+    LSTM, 51 minutes: from 24.9 to -31.8, -33.8 (-15.7, -22.8). A network without recurrence: as `balanced`, twice as
+    long; no run yet.
     """
     config = balanced(model)
     if not isinstance(model, RecurrentConfig):
