@@ -109,8 +109,10 @@ def best(model: ModelConfig) -> FineTuneConfig:
     nmr = config.loss.nmr.model_copy(update={"weight": 0.02})
     loss = config.loss.model_copy(update={"nmr": nmr, "lowpass": None})
     optimiser = config.optimiser.model_copy(update={"learning_rate": 4e-3})
-    changes = {"preset": "best", "updates": 10_000, "loss": loss, "optimiser": optimiser}
-    return config.model_copy(update={**changes, "music_rows": 2 * config.music_rows})
+    changes = {
+        "preset": "best", "updates": 10_000, "music_rows": 2 * config.music_rows, "loss": loss, "optimiser": optimiser,
+    }  # fmt: skip
+    return config.model_copy(update=changes)
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
