@@ -116,7 +116,8 @@ def run(main: Callable[[], None]) -> None:
         jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # there are many small ones
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # there are many small ones
     try:
         main()
     except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend

@@ -17,7 +17,11 @@ class Loop(NamedTuple):
 
 
 class DilatedConv(nn.Module):
-    """Causal convolution as a sum of shifted matrix products, the newest sample under the last tap."""
+    """Causal convolution, the newest sample under the last tap: the answers of all taps, shifted, added up.
+
+    One matrix product for all taps, and the shifts behind it: faster than a product for each tap of what is shifted
+    before it, and than shifted copies in one (`experiments/BENCHMARKS.md`).
+    """
 
     rows: int
     kernel_size: int
@@ -31,8 +35,12 @@ class DilatedConv(nn.Module):
         initialise = uniform(inputs * self.kernel_size)
         weight = self.param("weight", initialise, (self.rows, inputs, self.kernel_size))
         length = x.shape[1] - (self.kernel_size - 1) * self.dilation
-        shifted = (x[:, tap * self.dilation : tap * self.dilation + length] for tap in range(self.kernel_size))
-        y: Any = sum(_mix(weight[:, :, tap], part, self.groups) for tap, part in enumerate(shifted))
+        by_group = weight.reshape(self.groups, -1, inputs, self.kernel_size).transpose(0, 3, 1, 2)
+        answers = _mix(by_group.reshape(-1, inputs), x, self.groups)
+        answers = answers.reshape(self.groups, self.kernel_size, -1, x.shape[1])
+        starts = (tap * self.dilation for tap in range(self.kernel_size))
+        y: Any = sum(answers[:, tap, :, start : start + length] for tap, start in enumerate(starts))
+        y = y.reshape(self.rows, length)
         return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
 
 
