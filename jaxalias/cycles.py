@@ -8,7 +8,7 @@ nothing counts as an alias.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,29 +28,15 @@ class Cycle(NamedTuple):
     turns: Int32[Array, "..."]
 
 
-def draw(
-    key: Key[Array, ""],
-    batch: int,
-    longest: int,
-    *,
-    midi_low: float,
-    midi_high: float,
-    sample_rate: float,
-    dtype: Any,
-    quietest_db: float | None = None,
-) -> tuple[sines.Tones, Cycle]:
-    """`sines.draw`, each frequency moved to the nearest that repeats after a random number of samples.
+def repeating(key: Key[Array, ""], tones: sines.Tones, longest: int) -> tuple[sines.Tones, Cycle]:
+    """The tones, each frequency moved to the nearest that repeats after a random number of samples.
 
     Args:
         longest: samples; periods are the primes from half of it up to it, each as likely as any other. The lowest
             frequency is Fs / `longest`.
     """
     primes = jnp.asarray(_primes(longest))
-    tones = sines.draw(
-        key, batch, midi_low=midi_low, midi_high=midi_high,
-        sample_rate=sample_rate, dtype=dtype, quietest_db=quietest_db,
-    )  # fmt: skip
-    chosen = jax.random.randint(jax.random.fold_in(key, longest), (batch,), 0, len(primes))
+    chosen = jax.random.randint(jax.random.fold_in(key, longest), tones.amplitude.shape, 0, len(primes))
     return snap(tones, primes[chosen])
 
 

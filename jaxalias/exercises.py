@@ -102,9 +102,8 @@ def prepare(
     }  # fmt: skip
 
     def draw_tones(key: Array, count: int) -> tuple[sines.Tones, Cycle]:
-        if config.sines.whole_cycles:
-            return cycles.draw(key, count, frame, **like)
-        return sines.draw(key, count, **like), cycles.none((count,))
+        tones = sines.draw(key, count, **like)
+        return cycles.repeating(key, tones, frame) if config.sines.whole_cycles else (tones, cycles.none((count,)))
 
     def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
         return teacher.analyse(

@@ -24,9 +24,9 @@ def aliasing(kind: Any) -> tuple:
     """A small model that clips, and tones with their targets."""
     model = models.build(kind)
     params = jax.tree.map(lambda a: 3 * a, models.cast(model.init(jax.random.key(1)), "float64"))
-    tones, cycle = cycles.draw(
-        jax.random.key(0), BATCH, FRAME, midi_low=60.0, midi_high=110.0, sample_rate=RATE, dtype="float64"
-    )
+    key = jax.random.key(0)
+    tones = sines.draw(key, BATCH, midi_low=60.0, midi_high=110.0, sample_rate=RATE, dtype="float64")
+    tones, cycle = cycles.repeating(key, tones, FRAME)
     x = sines.render(tones, FRAME)
     y = cycles.harmonic_part(0.7 * jnp.tanh(4 * x), cycle)
     before = model.initial_state(params, BATCH)

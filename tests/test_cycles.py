@@ -1,6 +1,7 @@
 """Tones that repeat: their frequencies are exact, and harmonics and aliases are told apart as NumPy's FFT does it."""
 
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,14 @@ RATE, LONGEST = 44_100, 2048
 RANGE = {"midi_low": 21.0, "midi_high": 127.0, "sample_rate": RATE}
 
 
+def drawn(seed: int, count: int, longest: int, **how: Any) -> tuple[sines.Tones, Cycle]:
+    key = jax.random.key(seed)
+    return cycles.repeating(key, sines.draw(key, count, **RANGE, **how), longest)
+
+
 def clipped(dtype: str) -> tuple[np.ndarray, Cycle]:
     """Hard clipped tones, which alias, and an offset."""
-    tones, cycle = cycles.draw(jax.random.key(1), 40, LONGEST, dtype=dtype, quietest_db=-40.0, **RANGE)
+    tones, cycle = drawn(1, 40, LONGEST, dtype=dtype, quietest_db=-40.0)
     return jnp.clip(30 * sines.render(tones, LONGEST), -0.4, 0.5), cycle
 
 
@@ -57,9 +63,8 @@ def test_gradient_of_the_harmonic_part_is_that_of_a_linear_map() -> None:
 
 
 def test_drawn_frequencies_are_whole_turns_in_prime_periods_near_those_of_the_sines() -> None:
-    key = jax.random.key(7)
-    tones, cycle = cycles.draw(key, 500, LONGEST, dtype="float64", **RANGE)
-    plain = sines.draw(key, 500, dtype="float64", **RANGE)
+    tones, cycle = drawn(7, 500, LONGEST, dtype="float64")
+    plain = sines.draw(jax.random.key(7), 500, dtype="float64", **RANGE)
     period, turns = np.asarray(cycle.period), np.asarray(cycle.turns)
     assert np.all((period > LONGEST // 2) & (period <= LONGEST)) and np.all((turns >= 1) & (turns < period / 2))
     assert not np.any([period % n == 0 for n in range(2, 46)])
@@ -105,7 +110,7 @@ def test_settled_is_what_the_model_answers_after_a_while(config: WaveNetConfig |
     """Layers that reach back over less than half the signal, more than that, and over several periods."""
     model = models.build(config)
     params = models.cast(model.init(jax.random.key(0)), "float64")
-    tones, cycle = cycles.draw(jax.random.key(2), 3, 256, dtype="float64", **RANGE)
+    tones, cycle = drawn(2, 3, 256, dtype="float64")
     wait = -(-model.receptive_field // cycle.period) * cycle.period  # whole periods
     x = sines.render(tones, int(wait.max()) + 256)
     y, _ = model.apply(params, x, model.initial_state(params, 3))

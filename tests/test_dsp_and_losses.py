@@ -204,11 +204,15 @@ def test_options_of_the_loss_are_terms_and_weights() -> None:
     assert losses.grown(LossConfig(), jnp.asarray(0.0))["NMR"] == 1
 
 
+def repeating_tones(count: int) -> tuple[sines.Tones, cycles.Cycle]:
+    key = jax.random.key(0)
+    tones = sines.draw(key, count, midi_low=70.0, midi_high=90.0, sample_rate=44_100, dtype="float64")
+    return cycles.repeating(key, tones, 2048)
+
+
 def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
     """A changed harmonic is error, not noise; an alias is both."""
-    tones, cycle = cycles.draw(
-        jax.random.key(0), 6, 2048, midi_low=70.0, midi_high=90.0, sample_rate=44_100, dtype="float64"
-    )
+    tones, cycle = repeating_tones(6)
     loss = losses.build(LossConfig(nmr=NMRConfig(of="aliases")), 44_100)
     x = sines.render(tones, 2048)
     changed = loss.measure(0.8 * x, x, tones.increment, cycle)
@@ -225,9 +229,7 @@ def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
 
 @pytest.mark.parametrize("of", ["error", "aliases"])
 def test_an_error_can_be_measured_against_another_power_than_its_targets(of: Any) -> None:
-    tones, cycle = cycles.draw(
-        jax.random.key(0), 2, 2048, midi_low=70.0, midi_high=90.0, sample_rate=44_100, dtype="float64"
-    )
+    tones, cycle = repeating_tones(2)
     loss = losses.build(LossConfig(nmr=NMRConfig(of=of)), 44_100)
     x = sines.render(tones, 2048)
     own = loss.measure(0.8 * x, x, tones.increment, cycle)
