@@ -52,8 +52,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
     Obtained on one core of two, Intel Xeon, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB,
     in brackets those of the authors' student: Broadcast LSTM, 13 minutes: from 8.8 to -28.5, -26.7 (-20.9, -26.1).
-    Mesa LSTM, 13 minutes: from 24.9 to -29.4, -28.5 (-15.7, -22.8). Broadcast TCN, 10 minutes: from 11.8 to -25.0,
-    -21.1 (-23.4, -15.1). 5150 NAM, 10 minutes: from 10.1 to -22.1, -19.7.
+    Mesa LSTM, 13 minutes: from 24.9 to -29.4, -28.5 (-15.7, -22.8). Broadcast TCN, 7 minutes: from 11.8 to -25.2,
+    -21.2 (-23.4, -15.1). 5150 NAM, 7 minutes: from 10.1 to -22.1, -19.6.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
@@ -87,7 +87,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 def balanced(model: ModelConfig) -> FineTuneConfig:
     """Half an hour to a whole one on a laptop: as `fast`, but longer.
 
-    Obtained like the above: Broadcast TCN, 22 minutes: from 11.8 to -30.7, -23.0 (authors' student -23.4, -15.1).
+    Obtained like the above, by slower updates: Broadcast TCN, 22 minutes: from 11.8 to -30.7, -23.0 (authors' student
+    -23.4, -15.1).
     A recurrent model has music among the tones too; no run with these settings yet.
     """
     if not isinstance(model, RecurrentConfig):
@@ -101,7 +102,7 @@ def best(model: ModelConfig) -> FineTuneConfig:
 
     Obtained like the above: Broadcast LSTM, 54 minutes: from 8.8 to -28.1, -31.5 (authors' student -20.9, -26.1). Mesa
     LSTM, 51 minutes: from 24.9 to -31.8, -33.8 (-15.7, -22.8). A network without recurrence: as `balanced`, twice as
-    long; no run yet.
+    long: Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1).
     """
     config = balanced(model)
     if not isinstance(model, RecurrentConfig):
