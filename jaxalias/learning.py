@@ -34,8 +34,8 @@ def tone_by_tone(model: Model, play: Callable, loss: Loss) -> Callable[..., tupl
         slopes = jax.grad(lambda d: losses.total(loss.terms(d), weights))(differences)
         scales = Residuals(*jnp.sqrt(jnp.stack([slopes.error[0], slopes.nmr[0]])))
         signs = jax.tree.map(_signs, Residuals(*jax.random.split(tone[-1])), scales, residuals)
-        of_loss, of_signs = *pull_squares(slopes), signs
-        gradient, probe = (pull(*pull_residuals(each))[0] for each in (of_loss, of_signs))  # `vmap` is slower
+        cotangents = pull_squares(slopes)[0], signs
+        gradient, probe = (pull(*pull_residuals(each))[0] for each in cotangents)  # `vmap` is slower
         return gradient, probe, *jax.tree.map(lambda a: a[0], (differences, after))
 
     def all_tones(params: Params, weights: dict[str, Any], *tones: Any) -> tuple:
