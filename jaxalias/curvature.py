@@ -33,7 +33,7 @@ class Curvature(NamedTuple):
 
     products: Blocks  # running mean of u u^T, (p, p)
     weight: Float[Array, ""]  # of what is in it
-    roots: Blocks  # W with W^T W the inverse of the damped curvature when it was last renewed
+    roots: Blocks  # W, (p * p,), with W^T W the inverse of the damped curvature when last renewed; before that, zeros
 
 
 def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationExtraArgs:
@@ -48,8 +48,8 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
     def init(params: Params) -> Curvature:
         vectors = blocks(params)
         nothing = {name: jnp.zeros((v.size, v.size), v.dtype) for name, v in vectors.items()}
-        start = {name: jnp.eye(v.size, dtype=v.dtype) for name, v in vectors.items()}
-        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), start)
+        roots = {name: jnp.zeros(v.size**2, v.dtype) for name, v in vectors.items()}
+        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), roots)
 
     def update(
         gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, number: Any, **_: Any
@@ -59,19 +59,12 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
             for name, u in blocks(probes, leading=1).items()
         }
         weight = keep * state.weight + (1 - keep)
-        seen = number + 1
 
         def renewed(_: Blocks) -> Blocks:
-            return {name: _root(mean / weight, config.damping).ravel() for name, mean in products.items()}
+            return {name: _root(mean / weight, config.damping) for name, mean in products.items()}
 
-        # flat, for LAPACK's columns would become the layout of both branches, and be copied in every update
-        flat = {name: root.ravel() for name, root in state.roots.items()}
-        flat = jax.lax.cond(seen % config.renew_every == 0, renewed, lambda old: old, flat)
-        roots = {name: flat[name].reshape(root.shape) for name, root in state.roots.items()}
-        known = seen >= config.renew_every
-        direction = {
-            name: jnp.where(known, _dot(_dot(roots[name], g), roots[name]), 0) for name, g in blocks(gradient).items()
-        }
+        roots = jax.lax.cond((number + 1) % config.renew_every == 0, renewed, lambda old: old, state.roots)
+        direction = {name: _solve(roots[name], g) for name, g in blocks(gradient).items()}
         return unblocked(direction, gradient), Curvature(products, weight, roots)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -113,16 +106,22 @@ def unblocked(vectors: Blocks, like: Params) -> Params:
     return jax.tree.unflatten(structure, leaves)
 
 
-def _root(mean: Float[Array, "p p"], damping: float) -> Float[Array, "p p"]:
+def _root(mean: Float[Array, "p p"], damping: float) -> Float[Array, "square"]:
     """For twice J^T J, the second derivative of a sum of squares, and what is added to make it solvable.
 
     The inverse of Cholesky's factor: solving against the factor in every update took ten times as long as two
-    products.
+    products. Flat, or LAPACK's order of columns would be that of the state, and be copied in every update.
     """
     rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.trace(mean)
     one = jnp.eye(len(mean), dtype=mean.dtype)
     factor = jnp.linalg.cholesky(2 * mean + (damping + rounding) * one)
-    return jax.scipy.linalg.solve_triangular(factor, one, lower=True)
+    return jax.scipy.linalg.solve_triangular(factor, one, lower=True).ravel()
+
+
+def _solve(root: Float[Array, "square"], gradient: Float[Array, "p"]) -> Float[Array, "p"]:
+    """W^T W g."""
+    w = root.reshape(gradient.size, gradient.size)
+    return _dot(_dot(w, gradient), w)
 
 
 def _layer(path: tuple) -> str:

@@ -96,13 +96,12 @@ def prepare(
         lowest = min(lowest, sample_rate / frame)  # one cycle in the longest period
     number = harmonics.highest_number(lowest, sample_rate)
     tones_drawn = config.batches_per_draw * config.batch_size
-    like: dict[str, Any] = {
-        "midi_low": config.sines.midi_low, "midi_high": config.sines.midi_high, "sample_rate": sample_rate,
-        "dtype": config.precision, "quietest_db": config.sines.quietest_db,
-    }  # fmt: skip
 
     def draw_tones(key: Array, count: int) -> tuple[sines.Tones, Cycle]:
-        tones = sines.draw(key, count, **like)
+        tones = sines.draw(
+            key, count, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
+            sample_rate=sample_rate, dtype=config.precision, quietest_db=config.sines.quietest_db,
+        )  # fmt: skip
         return cycles.repeating(key, tones, frame) if config.sines.whole_cycles else (tones, cycles.none((count,)))
 
     def answer_of(params: Params, tones: sines.Tones, knobs: Array | None = None) -> Harmonics:
