@@ -1,7 +1,8 @@
 """Speed and peak memory of every stage, side by side with the same work in plain PyTorch.
 
 Both sides take turns in one process, so that a machine that speeds up or slows down does so for both; each
-figure is the median of its runs. Both use all cores they may use: `taskset -c 0` in front compares on one.
+figure is the median of its runs. Both use all cores they may use: `taskset -c 0` in front compares on one. Where
+JAX sees a GPU both work on it, in full float32; memory is that of the host (`--no-memory` leaves it out).
 """
 
 import itertools
@@ -29,8 +30,12 @@ def main() -> None:
     if args.memory_of:
         print(memory_of(args.memory_of, args.stage[0], args.precision[0]))
         return
+    gpu = jax.default_backend() == "gpu"
     if torch is not None:
         torch.set_num_threads(command_line.cores())
+        if gpu:
+            torch.set_default_device("cuda")
+            torch.backends.cudnn.allow_tf32 = False
     elif not args.quiet:
         print("torch is not installed, its columns stay empty: pip install 'jaxalias[peers]'", file=sys.stderr)
     rows: list[dict[str, Any]] = []
@@ -42,9 +47,9 @@ def main() -> None:
             if args.json:  # a run that is cut off leaves what it has
                 command_line.write_json(args.json, record)
             step(name)
+    where = jax.devices()[0].device_kind if gpu else f"{command_line.cores()} threads a side"
     for precision in args.precision:
-        sides = f"{precision}, {command_line.cores()} threads a side"
-        title = f"{sides}: median (min-max) of a run, ratio PyTorch / ours, peak memory"
+        title = f"{precision}, {where}: median (min-max) of a run, ratio PyTorch / ours, peak memory"
         command_line.print_table(table([row for row in rows if row["precision"] == precision]), title)
     if not args.no_memory:
         record["imports_bytes"] = memory_in_fresh_process("neither", args.stage[0], args.precision[0])
@@ -116,6 +121,8 @@ def time_once(work: Work) -> float:
     """Seconds until the result is there."""
     started = time.perf_counter()
     jax.block_until_ready(work())
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 

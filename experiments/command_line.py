@@ -295,7 +295,7 @@ def environment() -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},
         "commit": git.stdout.strip() or None,
-        "devices": [str(device) for device in jax.devices()],
+        "devices": [f"{device}, {device.device_kind}" for device in jax.devices()],
         "cpus": os.cpu_count(),
         "machine": platform.platform(),
     }

@@ -19,20 +19,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
+
+try:
+    from jax.experimental.pallas import triton
+except ImportError:  # JAX calls this way to Triton deprecated since 0.11; without it the scan does the work
+    triton = None  # type: ignore[assignment]
 
 HIDDEN_LIMIT = 64
 """The four matrices of 128 units alone are 65 536 numbers: every register of a multiprocessor."""
 
-_SMALLEST = 16  # hidden units that a program is padded to; below, most of a warp idles anyway
+_LANES = 16  # columns of a product side by side in memory: four threads of four each, so a sum is two exchanges
 _WEIGHTS_A_THREAD = 64  # of its 255 registers; the rest hold the products, the state and what is read ahead
 
 
 def fits(cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]) -> bool:
-    """Whether the kernel takes this work: float32 throughout, at most 64 hidden units, not empty."""
+    """Whether the kernel takes this work: float32 throughout, at most 64 hidden units, not empty; and JAX has Triton."""
     single = all(array.dtype == jnp.float32 for array in jax.tree.leaves((cell, x, state)))
-    return single and cell["hidden"].shape[1] <= HIDDEN_LIMIT and x.size > 0
+    return triton is not None and single and cell["hidden"].shape[1] <= HIDDEN_LIMIT and x.size > 0
 
 
 def recurrence(
@@ -47,7 +51,7 @@ def recurrence(
         interpret: run the kernel's own arithmetic in XLA, on any device: for tests.
     """
     size = cell["hidden"].shape[1]
-    missing = max(_SMALLEST, pl.next_power_of_2(size)) - size
+    missing = max(_LANES, pl.next_power_of_2(size)) - size
 
     def padded(array: Array, *axes: int) -> Array:
         return jnp.pad(array, [(0, missing if axis in axes else 0) for axis in range(array.ndim)])
@@ -57,8 +61,8 @@ def recurrence(
     rows = jnp.einsum("tbn,khn->tbkh", x, input_weight, precision=jax.lax.Precision.HIGHEST)
     bias = cell["bias"].reshape(*cell["bias"].shape[:-1], 4, size)
     rows = rows + padded(bias, bias.ndim - 1)
-    hiddens, *end = _walk(interpret, weight, rows, *(padded(part, 1) for part in state))
-    return hiddens[..., :size], (end[0][:, :size], end[1][:, :size])
+    hiddens, cell_end = _walk(interpret, weight, rows, *(padded(part, 1) for part in state))
+    return hiddens[..., :size], (hiddens[-1, :, :size], cell_end[:, :size])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -68,93 +72,111 @@ def _walk(
     rows: Float[Array, "t b 4 h"],
     hidden: Float[Array, "b h"],
     cell: Float[Array, "b h"],
-) -> tuple[Float[Array, "t b h"], Float[Array, "b h"], Float[Array, "b h"]]:
-    """Hidden states of every step, the last hidden and cell state; rows are W x + b of all steps."""
-    steps, batch, _, size = rows.shape
-    results = [(steps, batch, size), (batch, size), (batch, size)]
-    return _launch(_forward_kernel, weight, (rows, hidden, cell), results, interpret)
+) -> tuple[Float[Array, "t b h"], Float[Array, "b h"]]:
+    """Hidden states of every step and the last cell state; rows are W x + b of all steps."""
+    return _walk_forward(interpret, weight, rows, hidden, cell)[0]
 
 
 def _walk_forward(interpret: bool, weight: Array, rows: Array, hidden: Array, cell: Array) -> tuple:
     steps, batch, _, size = rows.shape
-    results = [(steps, batch, size), (batch, size), (batch, size), rows.shape, (steps, batch, size)]
-    *out, gates, cells = _launch(_forward_kernel, weight, (rows, hidden, cell), results, interpret)
-    return tuple(out), (weight, hidden, out[0], gates, cells)
+    by_lanes = _square(_square(weight, 2), 1).transpose(0, 3, 1, 2, 4)
+    result = [(steps, batch, size // _LANES, _LANES, 2)]
+    arrays = (_square(rows, 3), _square(hidden, 1), _square(cell, 1))
+    (states,) = _launch(_forward_kernel, by_lanes, arrays, result, interpret)
+    hiddens, cells = (states[..., k].reshape(steps, batch, size) for k in range(2))
+    return (hiddens, cells[-1]), (weight, rows, hidden, cell, hiddens, cells)
 
 
 def _walk_backward(interpret: bool, residuals: tuple, gradients: tuple) -> tuple:
-    weight, hidden, hiddens, gates, cells = residuals
-    transposed = weight.swapaxes(1, 2)
-    results = [gates.shape, hidden.shape, hidden.shape]
-    arrays = (gates, cells, *gradients)
-    d_rows, d_hidden, d_cell = _launch(_backward_kernel, transposed, arrays, results, interpret)
-    before = jnp.concatenate([hidden[None], hiddens[:-1]])
-    d_weight = jnp.einsum("tbki,tbj->kij", d_rows, before, precision=jax.lax.Precision.HIGHEST)
+    """The gates of all steps are computed again at once, and all that a step multiplies its gradients with."""
+    weight, rows, hidden, cell, hiddens, cells = residuals
+    steps, batch, _, size = rows.shape
+    hidden_before, cell_before = (
+        jnp.concatenate([first[None], states[:-1]]) for first, states in ((hidden, hiddens), (cell, cells))
+    )
+    rows = rows + jnp.einsum("kij,tbj->tbki", weight, hidden_before, precision=jax.lax.Precision.HIGHEST)
+    i, f, o = (jax.nn.sigmoid(rows[:, :, k]) for k in (0, 1, 3))
+    g, squashed = jnp.tanh(rows[:, :, 2]), jnp.tanh(cells)
+    slopes = (
+        g * i * (1 - i),  # d cell / d (row i before its sigmoid)
+        cell_before * f * (1 - f),
+        i * (1 - g * g),
+        squashed * o * (1 - o),  # d hidden / d (row o)
+        o * (1 - squashed * squashed),  # d hidden / d cell
+        f,  # d cell / d cell before
+    )
+    units = (size // _LANES, _LANES)
+    by_lanes = weight.reshape(2, 2, *units, *units).transpose(0, 1, 2, 4, 5, 3)
+    results = [(steps, batch, *units, 2, 2), (batch, *units), (batch, *units)]
+    d_hiddens, d_cell_end = gradients
+    arrays = (_square(jnp.stack(slopes, axis=2), 3), _square(d_hiddens, 2), _square(d_cell_end, 1))
+    d_rows, *d_start = _launch(_backward_kernel, by_lanes, arrays, results, interpret)
+    d_rows = d_rows.reshape(steps, batch, size, 4).swapaxes(2, 3)
+    d_hidden, d_cell = (part.reshape(batch, size) for part in d_start)
+    each = jnp.einsum("tbki,tbj->bkij", d_rows, hidden_before, precision=jax.lax.Precision.HIGHEST)
+    d_weight = jnp.sum(each, axis=0)  # a sum over time and signals in one product keeps few processors at work
     return d_weight, d_rows, d_hidden, d_cell
 
 
 _walk.defvjp(_walk_forward, _walk_backward)
 
 
-def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, hiddens: Any, *rest: Any) -> None:
-    """One signal: weight (4, h, h), rows (t, 4, h), hidden and cell (h,), and the results to fill in.
+def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any) -> None:
+    """One signal: weight (4, h, h / lanes, lanes) as [gate, to, from], rows (t, 4, h), hidden and cell (h,).
 
-    rest: the last hidden and cell state; then, for the backward pass, the gates (t, 4, h) of every step and
-    the cell state (t, h) before it.
+    states: (t, h, 2) to fill in, hidden and cell of each unit after every step.
     """
-    hidden_end, cell_end, *saved = rest
     u = [weight[k] for k in range(4)]
 
     def step(t: Array, carry: tuple, now: list) -> tuple:
         hidden_before, cell_before = carry
-        i, f, g, o = (row + jnp.sum(u_k * hidden_before[None, :], axis=1) for row, u_k in zip(now, u, strict=True))
-        gates = i, f, g, o = _sigmoid(i), _sigmoid(f), jnp.tanh(g), _sigmoid(o)
-        if saved:
-            saved[1][t] = cell_before
-            for k in range(4):
-                saved[0][t, k] = gates[k]
-        cell_after = f * cell_before + i * g
-        hidden_after = o * jnp.tanh(cell_after)
-        hiddens[t] = hidden_after
+        i, f, g, o = (row + _times(u_k, hidden_before) for row, u_k in zip(now, u, strict=True))
+        cell_after = jax.nn.sigmoid(f) * cell_before + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden_after = jax.nn.sigmoid(o) * jnp.tanh(cell_after)
+        states[t] = jnp.stack([hidden_after, cell_after], axis=-1)
         return hidden_after, cell_after
 
-    hidden_end[...], cell_end[...] = _along_time(
-        lambda t: [rows[t, k] for k in range(4)], step, (hidden[...], cell[...]), rows.shape[0]
-    )
+    _along_time(lambda t: [rows[t, k] for k in range(4)], step, (hidden[...], cell[...]), rows.shape[0])
 
 
-def _backward_kernel(
-    weight: Any, gates: Any, cells: Any, d_hiddens: Any, d_hidden_end: Any, d_cell_end: Any, *results: Any
-) -> None:
-    """One signal from its end to its start; weight (4, h, h) is transposed, [gate, from, to].
+def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, *results: Any) -> None:
+    """One signal from its end to its start; weight (h, 4 h / lanes, lanes) is [to, (from, gate)].
 
-    results: gradients by the rows (t, 4, h), by the first hidden and by the first cell state.
+    slopes: (t, 6, h), see `_walk_backward`; d_hiddens: (t, h).
+    results: gradients by the rows, (t, 4 h) as (unit, gate), by the first hidden and by the first cell state.
     """
     d_rows, d_hidden_start, d_cell_start = results
-    u = [weight[k] for k in range(4)]
-    last = gates.shape[0] - 1
+    u = weight[...]
+    last = slopes.shape[0] - 1
 
     def read(back: Any) -> list:
         t = last - back
-        return [*(gates[t, k] for k in range(4)), cells[t], d_hiddens[t]]
+        return [*(slopes[t, k] for k in range(6)), d_hiddens[t]]
 
     def step(back: Array, carry: tuple, now: list) -> tuple:
-        i, f, g, o, cell_before, d_hidden_t = now
-        squashed = jnp.tanh(f * cell_before + i * g)
+        in_i, in_f, in_g, in_o, through, keep, d_hidden_t = now
         d_hidden = carry[0] + d_hidden_t
-        d_cell = carry[1] + d_hidden * o * (1 - squashed * squashed)
-        d_gates = (
-            d_cell * g * i * (1 - i),
-            d_cell * cell_before * f * (1 - f),
-            d_cell * i * (1 - g * g),
-            d_hidden * squashed * o * (1 - o),
-        )
-        for k in range(4):
-            d_rows[last - back, k] = d_gates[k]
-        products = [u_k * d_gate[None, :] for u_k, d_gate in zip(u, d_gates, strict=True)]
-        return jnp.sum(products[0] + products[1] + products[2] + products[3], axis=1), d_cell * f
+        d_cell = carry[1] + d_hidden * through
+        pairs = [jnp.stack([d_cell * in_i, d_cell * in_g], -1), jnp.stack([d_cell * in_f, d_hidden * in_o], -1)]
+        d_gates = jnp.stack(pairs, -1)  # of each unit [[i, f], [g, o]]
+        d_rows[last - back] = d_gates
+        return _times(u, d_gates.transpose(2, 3, 0, 1)), d_cell * keep
 
-    d_hidden_start[...], d_cell_start[...] = _along_time(read, step, (d_hidden_end[...], d_cell_end[...]), last + 1)
+    end = (jnp.zeros_like(d_cell_end[...]), d_cell_end[...])
+    d_hidden_start[...], d_cell_start[...] = _along_time(read, step, end, last + 1)
+
+
+def _times(matrix: Float[Array, "... n to lanes from"], vector: Float[Array, "... n from"]) -> Float[Array, "to lanes"]:
+    """Matrix times vector: what a thread has of a row is summed first, then over the threads of a row."""
+    products = matrix * vector[..., None, None, :]
+    while products.ndim > 3:
+        products = jnp.sum(products, axis=0)
+    return jnp.sum(products, axis=-1)
+
+
+def _square(array: Array, axis: int) -> Array:
+    """The units of an axis as (n, lanes): the kernels have no reshape, which Triton would pay for in every thread."""
+    return array.reshape(*array.shape[:axis], -1, _LANES, *array.shape[axis + 1 :])
 
 
 def _along_time(read: Callable[[Any], list], step: Callable[..., tuple], carry: tuple, steps: int) -> tuple:
@@ -169,23 +191,19 @@ def _along_time(read: Callable[[Any], list], step: Callable[..., tuple], carry: 
     return jax.lax.fori_loop(first, np.int32(steps), body, (carry, read(first)))[0]
 
 
-def _sigmoid(a: Array) -> Array:
-    return 0.5 + 0.5 * jnp.tanh(0.5 * a)
-
-
 def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: list, interpret: bool) -> tuple:
     """Run a kernel once for each signal: it sees the whole weight, and its own part of arrays and results."""
 
     def own_part(shape: tuple[int, ...]) -> pl.BlockSpec:
-        axis = 0 if len(shape) == 2 else 1  # (b, h), or time first
+        axis = 0 if len(shape) == 3 else 1  # (b, n, lanes), or time first
         block = tuple(None if n == axis else length for n, length in enumerate(shape))
         return pl.BlockSpec(block, lambda signal: tuple(signal if n == axis else 0 for n in range(len(shape))))
 
     threads = weight.size // _WEIGHTS_A_THREAD
     run = pl.pallas_call(
         kernel,
-        grid=(arrays[1].shape[0] if arrays[1].ndim == 2 else arrays[1].shape[1],),
-        in_specs=[pl.BlockSpec(weight.shape, lambda signal: (0, 0, 0)), *(own_part(a.shape) for a in arrays)],
+        grid=(arrays[0].shape[1],),
+        in_specs=[pl.BlockSpec(weight.shape, lambda signal: (0,) * weight.ndim), *(own_part(a.shape) for a in arrays)],
         out_specs=[own_part(shape) for shape in results],
         out_shape=[jax.ShapeDtypeStruct(shape, weight.dtype) for shape in results],
         compiler_params=triton.CompilerParams(num_warps=max(1, threads // 32), num_stages=1),
