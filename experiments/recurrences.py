@@ -68,17 +68,18 @@ def compare(ways: dict[str, Recurrence], arguments: tuple, repeats: int, *, grad
 
         return jax.jit(jax.grad(power, argnums=(0, 1, 2)) if gradient else recurrence)
 
-    def in_order(name: str, arrays: tuple, of_time: int) -> tuple:
-        """The same tuple, signals first in the array of all times for the way that asks for it."""
-        turned = jnp.array(arrays[of_time].swapaxes(0, 1), copy=True) if name == "cudnn" else arrays[of_time]
-        return (*arrays[:of_time], turned, *arrays[of_time + 1 :])
+    def turned(name: str, arrays: tuple, place: int) -> tuple:
+        """The same tuple, its array of all times turned for the way that has signals first."""
+        if name != "cudnn":
+            return arrays
+        return (*arrays[:place], arrays[place].swapaxes(0, 1), *arrays[place + 1 :])
 
     wanted = work_of(lstm.recurrence)(*arguments)
     single = jax.tree.map(lambda a: a.astype(jnp.float32), arguments)
-    works: dict[str, Work] = {name: partial(work_of(way), *in_order(name, single, 1)) for name, way in ways.items()}
+    works: dict[str, Work] = {name: partial(work_of(way), *turned(name, single, 1)) for name, way in ways.items()}
     errors = {}
     for name, work in works.items():
-        found = in_order(name, work(), 1 if gradient else 0)
+        found = turned(name, work(), 1 if gradient else 0)
         off = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()), found, wanted)
         errors[name] = max(jax.tree.leaves(off))
     rows = []
@@ -91,10 +92,10 @@ def compare(ways: dict[str, Recurrence], arguments: tuple, repeats: int, *, grad
 
 
 def cudnn(cell: dict[str, jax.Array], x: jax.Array, state: tuple) -> tuple:
-    """`lstm.recurrence` by cuDNN: signals lead in x and in the result, layers have an axis, no TF32.
+    """`lstm.recurrence` by cuDNN: signals lead in x and in the hidden states, layers have an axis, no TF32.
 
-    They lead outside, because JAX gives cuDNN the transpose of x within one program in the order that x has in memory,
-    and the results are wrong (JAX 0.11.2).
+    Whoever calls it turns x, in a program of its own: transposed in the same one, cuDNN got x as it lay in memory
+    before, and its results were wrong (JAX 0.11.2).
     """
     batch, steps, inputs = x.shape
     hiddens, hidden, cell_state = rnn.lstm(

@@ -4,11 +4,18 @@ A scan launches a handful of kernels a step and fetches the recurrent weights an
 walks one signal from its first sample to its last with the weights in registers. One signal, not a tile of
 16 as a matrix unit would ask for: in float32 without TF32 such a product runs on the same cores as a matrix
 times a vector, and a step of 16 signals would take 16 times the arithmetic of the step that all wait for.
-What does not wait for the step before stays outside, as large products that XLA runs and differentiates: the
-input's share of the gates, and the gradient of the weights. That costs 4 numbers a hidden unit and sample.
+What does not wait for the step before stays outside, as large products that XLA runs: the input's share of
+the gates; for the backward pass the gates of all steps again and everything that a gradient is multiplied
+with; and the gradient of the weights.
 
-float32 only. Its numbers are checked in Pallas's interpreter and its lowering without a GPU; on one it is
-unmeasured (`experiments/recurrences.py` is the command that compares it there with the scan and with cuDNN).
+Inside, a step costs what its threads tell each other, so the units of a vector are arranged for that: as
+(n, lanes), with matrices as (n, to, to lanes, lanes). Triton then gives each thread whole stretches of one
+row, adds up four threads in two exchanges, and has a unit's gates in one thread. It does so by a rule of its
+own (the last axis goes to neighbouring threads first, then the one before), which older Tritons do not have:
+there the results are the same and the step is several times slower.
+
+float32 only. Measured on an H100 beside the scan and cuDNN (experiments/BENCHMARKS.md); the numbers are checked in
+Pallas's interpreter and, where there is a GPU, compiled.
 """
 
 from collections.abc import Callable
@@ -34,7 +41,7 @@ _WEIGHTS_A_THREAD = 64  # of its 255 registers; the rest hold the products, the 
 
 
 def fits(cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]) -> bool:
-    """Whether the kernel takes this work: float32 throughout, at most 64 hidden units, not empty; and JAX has Triton."""
+    """Whether the kernel takes this work: float32 throughout, at most 64 hidden units, not empty (and JAX has it)."""
     single = all(array.dtype == jnp.float32 for array in jax.tree.leaves((cell, x, state)))
     return triton is not None and single and cell["hidden"].shape[1] <= HIDDEN_LIMIT and x.size > 0
 
@@ -79,10 +86,10 @@ def _walk(
 
 def _walk_forward(interpret: bool, weight: Array, rows: Array, hidden: Array, cell: Array) -> tuple:
     steps, batch, _, size = rows.shape
-    by_lanes = _square(_square(weight, 2), 1).transpose(0, 3, 1, 2, 4)
+    matrices = _by_lanes(_by_lanes(weight, 2), 1).transpose(0, 3, 1, 2, 4)
     result = [(steps, batch, size // _LANES, _LANES, 2)]
-    arrays = (_square(rows, 3), _square(hidden, 1), _square(cell, 1))
-    (states,) = _launch(_forward_kernel, by_lanes, arrays, result, interpret)
+    arrays = (_by_lanes(rows, 3), _by_lanes(hidden, 1), _by_lanes(cell, 1))
+    (states,) = _launch(_forward_kernel, matrices, arrays, result, interpret)
     hiddens, cells = (states[..., k].reshape(steps, batch, size) for k in range(2))
     return (hiddens, cells[-1]), (weight, rows, hidden, cell, hiddens, cells)
 
@@ -106,11 +113,11 @@ def _walk_backward(interpret: bool, residuals: tuple, gradients: tuple) -> tuple
         f,  # d cell / d cell before
     )
     units = (size // _LANES, _LANES)
-    by_lanes = weight.reshape(2, 2, *units, *units).transpose(0, 1, 2, 4, 5, 3)
+    matrix = weight.reshape(2, 2, *units, *units).transpose(0, 1, 2, 4, 5, 3)
     results = [(steps, batch, *units, 2, 2), (batch, *units), (batch, *units)]
     d_hiddens, d_cell_end = gradients
-    arrays = (_square(jnp.stack(slopes, axis=2), 3), _square(d_hiddens, 2), _square(d_cell_end, 1))
-    d_rows, *d_start = _launch(_backward_kernel, by_lanes, arrays, results, interpret)
+    arrays = (_by_lanes(jnp.stack(slopes, axis=2), 3), _by_lanes(d_hiddens, 2), _by_lanes(d_cell_end, 1))
+    d_rows, *d_start = _launch(_backward_kernel, matrix, arrays, results, interpret)
     d_rows = d_rows.reshape(steps, batch, size, 4).swapaxes(2, 3)
     d_hidden, d_cell = (part.reshape(batch, size) for part in d_start)
     each = jnp.einsum("tbki,tbj->bkij", d_rows, hidden_before, precision=jax.lax.Precision.HIGHEST)
@@ -122,9 +129,10 @@ _walk.defvjp(_walk_forward, _walk_backward)
 
 
 def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any) -> None:
-    """One signal: weight (4, h, h / lanes, lanes) as [gate, to, from], rows (t, 4, h), hidden and cell (h,).
+    """One signal, h standing for (n, lanes): rows (t, 4, h), the first hidden and cell state (h).
 
-    states: (t, h, 2) to fill in, hidden and cell of each unit after every step.
+    weight: (4, n, h, lanes), to the units in the middle from those around it, gates i, f, g, o.
+    states: (t, h, 2) to fill in, hidden and cell state after every step.
     """
     u = [weight[k] for k in range(4)]
 
@@ -140,10 +148,10 @@ def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any)
 
 
 def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, *results: Any) -> None:
-    """One signal from its end to its start; weight (h, 4 h / lanes, lanes) is [to, (from, gate)].
+    """One signal from its end to its start, h standing for (n, lanes): slopes (t, 6, h), d_hiddens (t, h).
 
-    slopes: (t, 6, h), see `_walk_backward`; d_hiddens: (t, h).
-    results: gradients by the rows, (t, 4 h) as (unit, gate), by the first hidden and by the first cell state.
+    weight: (2, 2, n, h, lanes), to the units h from the gates [[i, f], [g, o]] of those around it.
+    results: gradients by the rows (t, h, 2, 2), by the first hidden and by the first cell state (h).
     """
     d_rows, d_hidden_start, d_cell_start = results
     u = weight[...]
@@ -174,8 +182,8 @@ def _times(matrix: Float[Array, "... n to lanes from"], vector: Float[Array, "..
     return jnp.sum(products, axis=-1)
 
 
-def _square(array: Array, axis: int) -> Array:
-    """The units of an axis as (n, lanes): the kernels have no reshape, which Triton would pay for in every thread."""
+def _by_lanes(array: Array, axis: int) -> Array:
+    """The units of an axis as (n, lanes): a reshape inside a kernel would undo the arrangement of threads."""
     return array.reshape(*array.shape[:axis], -1, _LANES, *array.shape[axis + 1 :])
 
 
