@@ -25,7 +25,7 @@ def main() -> None:
     """The command."""
     args = parse_arguments()
     if jax.default_backend() != "gpu":
-        raise command_line.BadInputError(f"needs a GPU that JAX sees (jax[cuda12]), got {jax.default_backend()}")
+        raise command_line.BadInputError(f"needs a GPU that JAX sees (jax[cuda13]), got {jax.default_backend()}")
     work = draw(args.hidden, args.batch, args.samples, args.inputs)
     rows = [row for gradient in (False, True) for row in compare(WAYS, work, args.repeats, gradient=gradient)]
     shape = f"{args.hidden} hidden units, {args.batch} signals of {args.samples} samples"
