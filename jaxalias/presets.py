@@ -92,8 +92,13 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
     """
     if not isinstance(model, RecurrentConfig):
         return fast(model).model_copy(update={"preset": "balanced", "updates": 3000})
-    music_rows = 8 if model.input_size == 1 else 0  # with knobs none: music has its target at one position of theirs
-    return fast(model).model_copy(update={"preset": "balanced", "updates": 5000, "music_rows": music_rows})
+    config = fast(model)
+    music_rows = 16 if model.input_size == 1 else 0  # with knobs none: music has its target at one position of theirs
+    optimiser = config.optimiser.model_copy(update={"learning_rate": 4e-3})
+    changes = {
+        "preset": "balanced", "updates": 5000, "batch_size": 32, "music_rows": music_rows, "optimiser": optimiser,
+    }  # fmt: skip
+    return config.model_copy(update=changes)
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
@@ -108,11 +113,7 @@ def best(model: ModelConfig) -> FineTuneConfig:
         return config.model_copy(update={"preset": "best", "updates": 6000})
     nmr = config.loss.nmr.model_copy(update={"weight": 0.02})
     loss = config.loss.model_copy(update={"nmr": nmr, "lowpass": None})
-    optimiser = config.optimiser.model_copy(update={"learning_rate": 4e-3})
-    changes = {
-        "preset": "best", "updates": 10_000, "music_rows": 2 * config.music_rows, "loss": loss, "optimiser": optimiser,
-    }  # fmt: skip
-    return config.model_copy(update=changes)
+    return config.model_copy(update={"preset": "best", "updates": 10_000, "batch_size": 40, "loss": loss})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
