@@ -85,11 +85,11 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """Half an hour to a whole one on a laptop: as `fast`, but longer.
+    """Twenty minutes on a laptop: as `fast`, but longer; a recurrent model has music among the tones too.
 
-    Obtained like the above, by slower updates: Broadcast TCN, 22 minutes: from 11.8 to -30.7, -23.0 (authors' student
-    -23.4, -15.1). A recurrent model has music among the tones too: Broadcast LSTM, 22
-    minutes: -25.7, -27.6; Mesa LSTM, 21 minutes: -27.9, -31.1.
+    Obtained like the above: Broadcast LSTM, 22 minutes: from 8.8 to -25.7, -27.6. Mesa LSTM, 21 minutes: from 24.9 to
+    -27.9, -31.1. 5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from
+    11.8 to -30.7, -23.0 (authors' student -23.4, -15.1).
     """
     if not isinstance(model, RecurrentConfig):
         return fast(model).model_copy(update={"preset": "balanced", "updates": 3000})

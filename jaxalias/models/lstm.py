@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxalias.config import LSTMConfig
 from jaxalias.models import lstm_kernel
+from jaxalias.models.lstm_slopes import slopes
 from jaxalias.models.recurrent import Recurrent, State, dot, outer, summed
 
 
@@ -79,23 +80,15 @@ def _recurrence_forward(cell: dict, x: Array, state: tuple) -> tuple:
 
     def forward(carry: tuple, x_t: Array) -> tuple[tuple, tuple]:
         cell_before = carry[1]
-        hidden, cell_state, (i, f, g, o, squashed) = step(carry, x_t)
-        slopes = (
-            g * i * (1 - i),  # d cell / d (row i before its sigmoid)
-            cell_before * f * (1 - f),
-            i * (1 - g * g),
-            squashed * o * (1 - o),  # d hidden / d (row o)
-            o * (1 - squashed * squashed),  # d hidden / d cell
-            f,  # d cell / d cell before
-        )
-        return (hidden, cell_state), (hidden, slopes)
+        hidden, cell_state, (*gates, squashed) = step(carry, x_t)
+        return (hidden, cell_state), (hidden, slopes(tuple(gates), cell_before, squashed))
 
-    end, (hiddens, slopes) = jax.lax.scan(forward, state, x)
-    return (hiddens, end), (cell, x, state, hiddens, slopes)
+    end, (hiddens, of_steps) = jax.lax.scan(forward, state, x)
+    return (hiddens, end), (cell, x, state, hiddens, of_steps)
 
 
 def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
-    cell, x, state, hiddens, slopes = residuals
+    cell, x, state, hiddens, of_steps = residuals
     d_hiddens, (d_hidden_end, d_cell_end) = gradients
     hiddens_before = jnp.concatenate([state[0][None], hiddens[:-1]])
 
@@ -114,7 +107,7 @@ def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
 
     zeros = jax.tree.map(jnp.zeros_like, {**cell, "hidden": cell["hidden"].T})
     (d_hidden, d_cell, total), d_x = jax.lax.scan(
-        backward, (d_hidden_end, d_cell_end, zeros), (d_hiddens, slopes, hiddens_before, x), reverse=True
+        backward, (d_hidden_end, d_cell_end, zeros), (d_hiddens, of_steps, hiddens_before, x), reverse=True
     )
     return {**total, "hidden": total["hidden"].T}, d_x, (d_hidden, d_cell)
 
