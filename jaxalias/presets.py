@@ -107,7 +107,8 @@ def best(model: ModelConfig) -> FineTuneConfig:
 
     Obtained like the above: Broadcast LSTM, 54 minutes: from 8.8 to -28.1, -31.5 (authors' student -20.9, -26.1). Mesa
     LSTM, 51 minutes: from 24.9 to -31.8, -33.8 (-15.7, -22.8). A network without recurrence: as `balanced`, twice as
-    long: Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1).
+    long: Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to
+    -27.7, -20.6.
     """
     config = balanced(model)
     if not isinstance(model, RecurrentConfig):
