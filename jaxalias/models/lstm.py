@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalias.config import LSTMConfig
-from jaxalias.models import lstm_kernel
-from jaxalias.models.lstm_slopes import slopes
+from jaxalias.models import lstm_kernel, lstm_slopes
 from jaxalias.models.recurrent import Recurrent, State, dot, outer, summed
 
 
@@ -80,15 +79,15 @@ def _recurrence_forward(cell: dict, x: Array, state: tuple) -> tuple:
 
     def forward(carry: tuple, x_t: Array) -> tuple[tuple, tuple]:
         cell_before = carry[1]
-        hidden, cell_state, (*gates, squashed) = step(carry, x_t)
-        return (hidden, cell_state), (hidden, slopes(tuple(gates), cell_before, squashed))
+        hidden, cell_state, gates, squashed = step(carry, x_t)
+        return (hidden, cell_state), (hidden, lstm_slopes.of_step(gates, cell_before, squashed))
 
-    end, (hiddens, of_steps) = jax.lax.scan(forward, state, x)
-    return (hiddens, end), (cell, x, state, hiddens, of_steps)
+    end, (hiddens, slopes) = jax.lax.scan(forward, state, x)
+    return (hiddens, end), (cell, x, state, hiddens, slopes)
 
 
 def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
-    cell, x, state, hiddens, of_steps = residuals
+    cell, x, state, hiddens, slopes = residuals
     d_hiddens, (d_hidden_end, d_cell_end) = gradients
     hiddens_before = jnp.concatenate([state[0][None], hiddens[:-1]])
 
@@ -107,7 +106,7 @@ def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
 
     zeros = jax.tree.map(jnp.zeros_like, {**cell, "hidden": cell["hidden"].T})
     (d_hidden, d_cell, total), d_x = jax.lax.scan(
-        backward, (d_hidden_end, d_cell_end, zeros), (d_hiddens, of_steps, hiddens_before, x), reverse=True
+        backward, (d_hidden_end, d_cell_end, zeros), (d_hiddens, slopes, hiddens_before, x), reverse=True
     )
     return {**total, "hidden": total["hidden"].T}, d_x, (d_hidden, d_cell)
 
@@ -125,13 +124,13 @@ def _step(cell: dict[str, Array]) -> Any:
         cell["bias"] * half,
     )
 
-    def step(carry: tuple[Array, Array], x_t: Float[Array, "b inputs"]) -> tuple[Array, Array, tuple]:
+    def step(carry: tuple[Array, Array], x_t: Float[Array, "b inputs"]) -> tuple[Array, Array, tuple, Array]:
         hidden, cell_state = carry
         gates = jnp.tanh(dot(hidden, hidden_weight) + (dot(x_t, input_weight) + bias))
         i, f, o = (0.5 + 0.5 * gates[:, k * size : (k + 1) * size] for k in (0, 1, 3))
         g = gates[:, 2 * size : 3 * size]
         cell_state = f * cell_state + i * g
         squashed = jnp.tanh(cell_state)
-        return o * squashed, cell_state, (i, f, g, o, squashed)
+        return o * squashed, cell_state, (i, f, g, o), squashed
 
     return step

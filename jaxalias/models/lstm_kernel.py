@@ -28,7 +28,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
-from jaxalias.models.lstm_slopes import slopes
+from jaxalias.models import lstm_slopes
 
 try:
     from jax.experimental.pallas import triton
@@ -105,12 +105,12 @@ def _walk_backward(interpret: bool, residuals: tuple, gradients: tuple) -> tuple
     )
     rows = rows + jnp.einsum("kij,tbj->tbki", weight, hidden_before, precision=jax.lax.Precision.HIGHEST)
     i, f, o = (jax.nn.sigmoid(rows[:, :, k]) for k in (0, 1, 3))
-    of_steps = slopes((i, f, jnp.tanh(rows[:, :, 2]), o), cell_before, jnp.tanh(cells))
+    slopes = lstm_slopes.of_step((i, f, jnp.tanh(rows[:, :, 2]), o), cell_before, jnp.tanh(cells))
     units = (size // _LANES, _LANES)
     matrix = weight.reshape(2, 2, *units, *units).transpose(0, 1, 2, 4, 5, 3)
     results = [(steps, batch, *units, 2, 2), (batch, *units), (batch, *units)]
     d_hiddens, d_cell_end = gradients
-    arrays = (_by_lanes(jnp.stack(of_steps, axis=2), 3), _by_lanes(d_hiddens, 2), _by_lanes(d_cell_end, 1))
+    arrays = (_by_lanes(jnp.stack(slopes, axis=2), 3), _by_lanes(d_hiddens, 2), _by_lanes(d_cell_end, 1))
     d_rows, *d_start = _launch(_backward_kernel, matrix, arrays, results, interpret)
     d_rows = d_rows.reshape(steps, batch, size, 4).swapaxes(2, 3)
     d_hidden, d_cell = (part.reshape(batch, size) for part in d_start)
@@ -141,19 +141,19 @@ def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any)
     _along_time(lambda t: [rows[t, k] for k in range(4)], step, (hidden[...], cell[...]), rows.shape[0])
 
 
-def _backward_kernel(weight: Any, of_steps: Any, d_hiddens: Any, d_cell_end: Any, *results: Any) -> None:
-    """One signal from its end to its start, h standing for (n, lanes): slopes of_steps (t, 6, h), d_hiddens (t, h).
+def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, *results: Any) -> None:
+    """One signal from its end to its start, h standing for (n, lanes): slopes (t, 6, h), d_hiddens (t, h).
 
     weight: (2, 2, n, h, lanes), to the units h from the gates [[i, f], [g, o]] of those around it.
     results: gradients by the rows (t, h, 2, 2), by the first hidden and by the first cell state (h).
     """
     d_rows, d_hidden_start, d_cell_start = results
     u = weight[...]
-    last = of_steps.shape[0] - 1
+    last = slopes.shape[0] - 1
 
     def read(back: Any) -> list:
         t = last - back
-        return [*(of_steps[t, k] for k in range(6)), d_hiddens[t]]
+        return [*(slopes[t, k] for k in range(6)), d_hiddens[t]]
 
     def step(back: Array, carry: tuple, now: list) -> tuple:
         in_i, in_f, in_g, in_o, through, keep, d_hidden_t = now

@@ -16,8 +16,8 @@ class Slopes(NamedTuple):
     keep: Float[Array, "*b h"]  # d cell / d cell before
 
 
-def slopes(gates: tuple[Array, Array, Array, Array], cell_before: Array, squashed: Array) -> Slopes:
-    """From the gates i, f, g, o of a step, the cell state before it and the tanh of that after it."""
+def of_step(gates: tuple[Array, Array, Array, Array], cell_before: Array, squashed: Array) -> Slopes:
+    """Of one step, or of many at once: its gates i, f, g, o, the cell state before it and the tanh of that after it."""
     i, f, g, o = gates
     return Slopes(
         in_i=g * i * (1 - i),
