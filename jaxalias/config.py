@@ -114,8 +114,10 @@ class ESRConfig(Record):
 class NMRConfig(Record):
     """Noise-to-mask ratio (eqs. 14-16)."""
 
-    of: Literal["error", "aliases"] = Field(
-        "error", description="noise: all that differs from the target, or what is no harmonic (sines.whole_cycles)"
+    of: Literal["error", "tone_error", "aliases"] = Field(
+        "error",
+        description="noise: all that differs from the target; that of tones alone, since the target of music has the "
+        "teacher's aliases; or of a tone what is no harmonic (sines.whole_cycles)",
     )
     weight: NonNegativeFloat = 1.0
     reduction: Literal["mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"] = "mean_of_ratios"

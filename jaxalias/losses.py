@@ -39,7 +39,7 @@ class Loss(NamedTuple):
 
     measure: every tone by itself, so that tones can lie on different devices; `increment` is f0 / Fs in turns a
         sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone; a
-        `reference` above 0 is the power to measure the error against, in the place of that of the target.
+        `reference` above 0, of music, is the power to measure the error against, in the place of that of the target.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
     residuals: (estimate, target, cycle, reference) -> what the curvature of the loss is made of, where aliases count
@@ -105,13 +105,15 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
         reference: Float[Array, "b"] | None = None,
     ) -> Differences:
         heard, wanted = dsp.filter_same(estimate, taps), dsp.filter_same(target, taps)
-        if config.nmr.of == "error":
-            noise = nmr.nmr(heard, wanted, sample_rate)
-            found = Differences(*_differences(heard, wanted, reference), noise, None)
-        elif cycle is None:
-            raise ValueError("the NMR of aliases alone needs to know how each tone repeats (cycles.Cycle), got none")
-        else:
+        if config.nmr.of == "aliases":
+            if cycle is None:
+                raise ValueError("the NMR of aliases needs to know how each tone repeats (cycles.Cycle), got none")
             found = squares(*residuals(estimate, target, cycle, reference))
+        else:
+            noise = nmr.nmr(heard, wanted, sample_rate)
+            if config.nmr.of == "tone_error" and reference is not None:
+                noise = jnp.where(reference > 0, 0, noise)
+            found = Differences(*_differences(heard, wanted, reference), noise, None)
         if config.harmonic is None:
             return found
         return found._replace(harmonic=harmonic_distance(heard, wanted, increment, config.harmonic.floor_db))

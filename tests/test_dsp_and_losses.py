@@ -227,7 +227,20 @@ def test_aliases_alone_do_not_count_what_is_harmonic() -> None:
         loss(x, x, tones.increment)
 
 
-@pytest.mark.parametrize("of", ["error", "aliases"])
+def test_the_error_of_music_has_no_nmr_where_that_of_tones_alone_is_asked_for() -> None:
+    tones, _ = repeating_tones(2)
+    x = sines.render(tones, 2048)
+    arguments = 0.8 * x, x, tones.increment, None, jnp.array([0.0, 0.5])  # a tone, and a row of music
+    every, alone = (losses.build(LossConfig(nmr=NMRConfig(of=of)), 44_100) for of in ("error", "tone_error"))
+    wanted, found = every.measure(*arguments), alone.measure(*arguments)
+    assert wanted.nmr[1] > 0.01
+    np.testing.assert_array_equal(found.nmr, [wanted.nmr[0], 0])
+    np.testing.assert_array_equal(found.error, wanted.error)
+    slope = jax.grad(lambda s: alone.terms(alone.measure(s, *arguments[1:]))["NMR"])(arguments[0])
+    assert np.any(slope[0] != 0) and np.all(slope[1] == 0)
+
+
+@pytest.mark.parametrize("of", ["error", "tone_error", "aliases"])
 def test_an_error_can_be_measured_against_another_power_than_its_targets(of: Any) -> None:
     tones, cycle = repeating_tones(2)
     loss = losses.build(LossConfig(nmr=NMRConfig(of=of)), 44_100)
