@@ -39,7 +39,7 @@ class Loss(NamedTuple):
 
     measure: every tone by itself, so that tones can lie on different devices; `increment` is f0 / Fs in turns a
         sample, 0 for what is no tone and has no harmonics; how it repeats is needed where aliases count alone; a
-        `reference` above 0, of music, is the power to measure the error against, in the place of that of the target.
+        `reference` above 0 is the power to measure the error against, in the place of that of the target.
     terms: the tones' numbers become one a term.
     weights: of the terms in the total (`total`).
     residuals: (estimate, target, cycle, reference) -> what the curvature of the loss is made of, where aliases count
@@ -111,8 +111,8 @@ def build(config: LossConfig, sample_rate: float) -> Loss:
             found = squares(*residuals(estimate, target, cycle, reference))
         else:
             noise = nmr.nmr(heard, wanted, sample_rate)
-            if config.nmr.of == "tone_error" and reference is not None:
-                noise = jnp.where(reference > 0, 0, noise)
+            if config.nmr.of == "tone_error":
+                noise = jnp.where(phase.signed(increment, noise.dtype) == 0, 0, noise)
             found = Differences(*_differences(heard, wanted, reference), noise, None)
         if config.harmonic is None:
             return found
