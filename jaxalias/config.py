@@ -216,6 +216,9 @@ class FineTuneConfig(Record):
         None, description="tones measured once, before the run, and drawn from with any phase; none: new tones always"
     )
     music_rows: NonNegativeInt = Field(0, description="segments of music in one update, besides the tones")
+    music_starts: NonNegativeInt = Field(
+        0, description="so many of them begin as a player does: without a past, counting from the first sample"
+    )
     teacher_oversampling: Literal[1, 2, 4, 8] = Field(
         1, description="multiple of its rate at which the teacher makes the targets: truer harmonics, less folded"
     )
@@ -234,6 +237,8 @@ class FineTuneConfig(Record):
             raise ValueError("loss.nmr.of = aliases needs sines.whole_cycles = true, got false")
         if self.sines.whole_cycles and self.table_tones:
             raise ValueError("table_tones must be none with sines.whole_cycles, which draws other tones")
+        if self.music_starts > self.music_rows:
+            raise ValueError(f"music_starts must be at most music_rows = {self.music_rows}, got {self.music_starts}")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self

@@ -3,9 +3,13 @@
 The targets are what the teacher makes of the music, best played at a multiple of its rate (`oversampling`), or a
 recording of the device: the same loss for all rows, but music has no harmonics to tell from the rest, and an error is
 measured against the power of the whole music, as in the metric: in a rest the smallest is large beside the signal.
+
+Most excerpts are from the middle: what comes before them is heard and does not count. Some are starts: a player begins
+with no past, which for a recurrent model is not where silence leads it, and a student that is never heard there may
+begin with a thump.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -45,29 +49,49 @@ def stack(pairs: Sequence[Pair | None], names: Sequence[str], least: int, dtype:
 
 
 def draw(
-    key: Key[Array, ""], music: Music, shape: tuple[int, int], *, settling: int, analysed: int, frame: int
+    key: Key[Array, ""],
+    music: Music,
+    play: Callable[[Float[Array, "b t"]], Float[Array, "b t"]],
+    *,
+    shape: tuple[int, int],
+    starts: int,
+    settling: int,
+    analysed: int,
+    frame: int,
 ) -> Frames:
     """Excerpts from anywhere in the music of one student, each place as likely as any other.
 
     Args:
+        play: the teacher from its initial state on, for the targets of starts.
         shape: batches, and excerpts in each.
-        settling: samples that are only heard.
+        starts: so many of these are starts: silence of any length, up to all that is analysed, and then music.
+        settling: samples that are only heard; of a start they are not.
         analysed: samples after them, cut into frames of `frame`.
     """
-    length = settling + analysed
+    batches, rows = shape
+    x, y = _cut(key, music, (batches, rows - starts), settling + analysed)
+    middles = _frames(x[..., :settling], x[..., settling:], y[..., settling:], music, frame, begins=False)
+    if not starts:
+        return middles
+    place, pause = jax.random.split(jax.random.fold_in(key, 1))
+    x, _ = _cut(place, music, (batches, starts), analysed)
+    silence = jax.random.randint(pause, (batches, starts, 1), 0, analysed)
+    x = jnp.where(jnp.arange(analysed) < silence, 0, x)
+    lead_in = jnp.zeros((batches, starts, settling), x.dtype)
+    return frames.join(middles, _frames(lead_in, x, jax.lax.map(play, x), music, frame, begins=True))
+
+
+def _cut(key: Array, music: Music, shape: tuple[int, int], length: int) -> tuple[Array, Array]:
+    """Input and target from the same random places, (batch, row, t) each."""
     first = jax.random.randint(key, shape, 0, music.x.shape[0] - length + 1)
+    cut = jax.vmap(jax.vmap(lambda at, signal: jax.lax.dynamic_slice(signal, (at,), (length,)), (0, None)), (0, None))
+    return cut(first, music.x), cut(first, music.y)
 
-    @jax.vmap
-    def one_batch(first: Array) -> Frames:
-        x, y = (
-            jax.vmap(lambda at, signal=signal: jax.lax.dynamic_slice(signal, (at,), (length,)))(first)
-            for signal in music
-        )
-        none = jnp.zeros(first.shape, jnp.uint32)
-        nowhere = jnp.zeros((*first.shape, 0), x.dtype)
-        reference = jnp.full(first.shape, jnp.mean(music.y**2))
-        inputs, targets = (frames.cut(signal[:, settling:], frame) for signal in (x, y))
-        row = phase.Turns(none, none), cycles.none(first.shape), reference, nowhere
-        return Frames(*row, x[:, :settling], inputs, targets)
 
-    return one_batch(first)
+def _frames(lead_in: Array, x: Array, y: Array, music: Music, frame: int, *, begins: bool) -> Frames:
+    rows = x.shape[:2]
+    none = jnp.zeros(rows, jnp.uint32)
+    reference = jnp.full(rows, jnp.mean(music.y**2))
+    row = phase.Turns(none, none), cycles.none(rows), reference, jnp.full(rows, begins), jnp.zeros((*rows, 0), x.dtype)
+    inputs, targets = (jax.vmap(lambda batch: frames.cut(batch, frame))(signal) for signal in (x, y))
+    return Frames(*row, lead_in, inputs, targets)

@@ -24,6 +24,7 @@ from jaxalias.frames import AXES, Frames
 from jaxalias.harmonics import Harmonics
 from jaxalias.harmonics_table import Table
 from jaxalias.models import Model, Params
+from jaxalias.oversampling import oversample
 from jaxalias.recordings import Pair
 
 VALIDATION_TONES = 24
@@ -114,12 +115,12 @@ def prepare(
         x = sines.render(tones, settling + analysed)
         y = harmonics.resynthesise(answer, tones.increment, analysed)
         inputs, targets = (frames.cut(signal, frame) for signal in (x[:, settling:], y))
-        return Frames(tones.increment, cycle, jnp.zeros_like(tones.amplitude), knobs, x[:, :settling], inputs, targets)
+        return frames.of_tones(tones.increment, cycle, knobs, x[:, :settling], inputs, targets)
 
     def settled_frames(params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
         x = sines.render(tones, frame)
         y = cycles.harmonic_part(model.settled(params, x, cycle.period), cycle)  # type: ignore[misc]
-        return Frames(tones.increment, cycle, jnp.zeros_like(tones.amplitude), knobs, x[:, :0], x[None], y[None])
+        return frames.of_tones(tones.increment, cycle, knobs, x[:, :0], x[None], y[None])
 
     def from_teacher(frame: int, params: Params, tones: sines.Tones, cycle: Cycle, knobs: Array) -> Frames:
         def one_batch(batch: tuple[sines.Tones, Cycle, Array]) -> Frames:
@@ -168,9 +169,10 @@ def prepare(
         with _about(student):
             teacher.refuse_unusable(targets[0, 0], tones.increment, sample_rate)
     updates = analysed // frame * config.batches_per_draw
-    lengths = {"settling": settling, "analysed": analysed, "frame": frame}
+    with_music = partial(_with_music, model, students, frozen, mesh, settling=settling, analysed=analysed, frame=frame)
     if config.table_tones is None:
-        return Exercises(_compiled(draw, students, lengths, params=frozen), updates, validation, (0,) * len(students))
+        draw_ready = with_music(draw, params=frozen)
+        return Exercises(draw_ready, updates, validation, (0,) * len(students))
     on_all = parallel.over_tones(answer_of, parallel.mesh_for(1, config.batch_size), (-1, 0), 0)
     analyse = jax.jit(on_all, out_shardings=parallel.whole(mesh))
     tables, left_out = [], []
@@ -182,24 +184,37 @@ def prepare(
             table, unusable = harmonics_table.measure(ask, measured, config.batch_size)
         tables.append(table)
         left_out.append(unusable)
-    draw_ready = _compiled(draw_from_table, students, lengths, tables=harmonics_table.stack(tables))
+    draw_ready = with_music(draw_from_table, tables=harmonics_table.stack(tables))
     return Exercises(draw_ready, updates, validation, tuple(left_out))
 
 
-def _compiled(draw: Callable[..., Frames], students: Sequence[Student], lengths: dict[str, int], **known: Any) -> Any:
-    """A draw of tones, with music beside them where the config asks for it."""
+def _with_music(
+    model: Model, students: Sequence[Student], frozen: Params, mesh: Mesh, draw: Callable[..., Frames], /,
+    *, settling: int, analysed: int, frame: int, **known: Any,
+) -> Any:  # fmt: skip
+    """A compiled draw of tones from what is known, with music beside them where the config asks for it."""
     config = students[0].config
     if not config.music_rows:
         return partial(jax.jit(draw), **known)
-    shape = (config.batches_per_draw, config.music_rows)
-    least = lengths["settling"] + lengths["analysed"]
+    least = settling + analysed
     every = excerpts.stack([s.music for s in students], [s.name for s in students], least, config.precision)
-    pick = jax.vmap(lambda key, music: excerpts.draw(jax.random.fold_in(key, _MUSIC), music, shape, **lengths))
 
-    def mixed(keys: Array, music: excerpts.Music, **known: Any) -> Frames:
-        return frames.join(draw(keys, **known), pick(keys, music))
+    def pick(key: Array, music: excerpts.Music, params: Params) -> Frames:
+        def play(x: Array) -> Array:
+            return model.apply(params, x, model.initial_state(params, x.shape[0]))[0]
 
-    return partial(jax.jit(mixed), music=every, **known)
+        return excerpts.draw(
+            jax.random.fold_in(key, _MUSIC), music, oversample(play, config.teacher_oversampling),
+            shape=(config.batches_per_draw, config.music_rows), starts=config.music_starts,
+            settling=settling, analysed=analysed, frame=frame,
+        )  # fmt: skip
+
+    pick_apart = parallel.over_students(pick, mesh, (-1, -1, -1), -1)
+
+    def mixed(keys: Array, music: excerpts.Music, teachers: Params, **known: Any) -> Frames:
+        return frames.join(draw(keys, **known), pick_apart(keys, music, teachers), first=1)
+
+    return partial(jax.jit(mixed), music=every, teachers=frozen, **known)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxalias import curvature, exercises, learning, losses, models, parallel, phase, soap
 from jaxalias.config import FineTuneConfig, OptimiserConfig
@@ -95,13 +95,18 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         memory = jax.tree.map(lambda a: jnp.repeat(a[:, None], config.batches_per_draw, axis=1), fresh)
         return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), memory)
 
-    def listen(params: Params, lead_in: Float[Array, "batch tone settling"], knobs: Array) -> State:
-        def one_batch(batch: tuple[Array, Array]) -> State:
-            x, positions = batch
-            before = model.initial_state(params, x.shape[0], positions)
-            return before if at_once else model.apply(params, x, before)[1]
+    def listen(
+        params: Params, lead_in: Float[Array, "batch tone settling"], begins: Bool[Array, "batch tone"], knobs: Array
+    ) -> State:
+        def one_batch(batch: tuple[Array, Array, Array]) -> State:
+            x, begins, positions = batch
+            fresh = model.initial_state(params, x.shape[0], positions)
+            if at_once:
+                return fresh
+            _, after = model.apply(params, x, fresh)
+            return jax.tree.map(lambda a, b: jnp.where(begins.reshape(-1, *(1,) * (a.ndim - 1)), a, b), fresh, after)
 
-        return jax.lax.map(one_batch, (lead_in, knobs))
+        return jax.lax.map(one_batch, (lead_in, begins, knobs))
 
     def play(params: Params, x: Array, cycle: Cycle, before: State) -> tuple[Array, State]:
         if at_once:
@@ -114,7 +119,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         estimate, after = play(params, x, cycle, before)
         return loss.measure(estimate, y, increment, cycle, reference), after
 
-    listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1), 1)
+    listen_apart = parallel.over_students(listen, mesh, (-1, 1, 1, 1), 1)
     answer_apart = parallel.over_students(answer, mesh, (-1, 0, 0, 0, 0, 0, 0), (0, 0))
     by_tone = learning.tone_by_tone(model, play, loss)
     learn_apart = parallel.over_students(by_tone, mesh, (-1, -1, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0))
@@ -125,7 +130,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return {"loss": losses.total(terms, weights), **terms}
 
     def lead_in(state: TrainState, drawn: Frames) -> TrainState:
-        return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.knobs))
+        return state._replace(memory=listen_apart(state.params, drawn.lead_in, drawn.begins, drawn.knobs))
 
     def update(state: TrainState, drawn: Frames, number: Array) -> tuple[TrainState, losses.Terms]:
         index, batch = divmod(number % heard.updates_per_draw, config.batches_per_draw)
@@ -157,7 +162,7 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         return TrainState(params, average, moments, memory), terms
 
     def validate(params: Params, once: Frames) -> losses.Terms:
-        memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.knobs))
+        memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.begins, once.knobs))
         row = jax.tree.map(lambda a: a[:, 0], (once.increment, once.cycle, once.reference))
         tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], *row, memory)
         return add_up(tones, weights)

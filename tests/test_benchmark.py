@@ -124,6 +124,7 @@ def test_peer_updates(torch, peers, name):
             no_tone,
             cycles.none((1, 1, 2)),
             np.zeros((1, 1, 2)),
+            np.zeros((1, 1, 2), bool),
             np.zeros((1, 1, 2, 0)),
             lead_in[None, None],
             x[None, None, None],

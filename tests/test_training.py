@@ -353,6 +353,7 @@ EVERYTHING = CONFIG.model_copy(
         ),
         "optimiser": CONFIG.optimiser.model_copy(update={"pull": 0.1}),
         "music_rows": 2,
+        "music_starts": 1,
         "teacher_oversampling": 2,
     }
 )
@@ -394,6 +395,32 @@ def test_music_is_heard_and_learned() -> None:
     assert second > first  # the tones' targets are nearly what the student plays, tanh is not
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_start_is_that_of_a_player(factor: int) -> None:
+    """From the initial state on teacher and student play silence, then music; all of it counts."""
+    config = CONFIG.model_copy(update={"music_rows": 4, "music_starts": 3, "teacher_oversampling": factor})
+    run = prepare(config, music=noise()).run
+    drawn = run.draw(keys(0))
+    np.testing.assert_array_equal(drawn.begins, [[[False] * 5 + [True] * 3]])
+    x, y = (np.concatenate(frames[0, 0, :, 5:], axis=1) for frames in (drawn.inputs, drawn.targets))
+    sounds = np.abs(x) > 0
+    assert len({int(row.argmax()) for row in sounds}) == 3  # silences of different lengths
+    for row, sounding in zip(x, sounds, strict=True):
+        begin = int(sounding.argmax())
+        places = np.lib.stride_tricks.sliding_window_view(np.float32(noise().x), len(row) - begin)
+        assert (np.abs(places - row[begin:]).max(axis=1) == 0).sum() == 1
+    model, (student,), state = models.build(LSTM), run.students, run.start()
+    play = oversampling.oversample(
+        lambda x: model.apply(student.teacher, x, model.initial_state(student.teacher, x.shape[0]))[0], factor
+    )
+    np.testing.assert_allclose(y, play(jnp.asarray(x)), atol=1e-6)
+    fresh = jax.tree.leaves(jax.tree.map(np.array, state.memory))
+    heard = jax.tree.leaves(run.lead_in(state, drawn).memory)
+    for before, after in zip(fresh, heard, strict=True):
+        np.testing.assert_array_equal(after[:, :, 5:], before[:, :, 5:])
+        assert np.all(np.any(after[:, :, :5] != before[:, :, :5], axis=-1))
+
+
 def test_music_must_be_long_enough_and_of_one_knob_position() -> None:
     config = CONFIG.model_copy(update={"music_rows": 1})
     with pytest.raises(ValueError, match="amp: music_rows needs music of at least 6585 samples, got 100"):
@@ -402,6 +429,8 @@ def test_music_must_be_long_enough_and_of_one_knob_position() -> None:
         prepare(config)
     with pytest.raises(ValueError, match="music_rows: not for a model with knobs"):
         prepare(config, LSTMConfig(hidden_size=2, input_size=2), music=noise())
+    with pytest.raises(ValidationError, match="music_starts must be at most music_rows = 1, got 2"):
+        FineTuneConfig.model_validate({**config.model_dump(), "music_starts": 2})
 
 
 def test_pull_leads_back_to_the_start() -> None:
