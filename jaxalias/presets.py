@@ -117,8 +117,8 @@ def best(model: ModelConfig) -> FineTuneConfig:
         "preset": "best",
         "updates": 10_000,
         "sines": config.sines.model_copy(update={"midi_low": 18.0, "midi_high": 112.0}),
-        "loss": LossConfig(nmr=NMRConfig(of="tone_error", weight=0.02, reduction="pseudo_huber"), lowpass=None),
-        **_rows(model, tones=32, music=24),
+        "loss": LossConfig(nmr=NMRConfig(of="tone_error", weight=0.03, reduction="pseudo_huber"), lowpass=None),
+        **_rows(model, tones=40, music=16, starts=4),
     }
     return config.model_copy(update=changes)
 
@@ -132,11 +132,11 @@ PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
 }
 
 
-def _rows(model: RecurrentConfig, tones: int, music: int) -> dict[str, int]:
+def _rows(model: RecurrentConfig, tones: int, music: int, starts: int = 0) -> dict[str, int]:
     """Of a batch. With knobs all are tones: music has its target at one position of theirs."""
     if model.input_size > 1:
-        tones, music = tones + music, 0
-    return {"batch_size": tones, "music_rows": music}
+        tones, music, starts = tones + music, 0, 0
+    return {"batch_size": tones, "music_rows": music, "music_starts": starts}
 
 
 def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
