@@ -16,7 +16,7 @@ from jaxalias.config import FineTuneConfig
 from jaxalias.presets import PRESETS
 from weights_import import ModelFile, Network
 
-TONES_PER_MUSIC_ROW = 5  # with --train-audio and a preset without music
+TONES_PER_MUSIC_ROW = 5  # at most, with --train-audio
 KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -123,8 +123,8 @@ def parse_arguments() -> Any:
         default=[],
         metavar="FILE",
         help="your own dry recordings to train on among the tones, WAV or FLAC, in the place of the project's training "
-        f"signal; where the preset has no rows of music a batch gets one for every {TONES_PER_MUSIC_ROW} tones, "
-        "at least 1; no file of --audio may be among them",
+        f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; "
+        "no file of --audio may be among them",
     )
     parser.add_argument(
         "--distributed",
@@ -167,12 +167,12 @@ def plan(args: Any) -> Iterator[Job]:
 
 
 def resolve_config(args: Any, network: Network) -> FineTuneConfig:
-    """The preset for this kind of model, with what the command line changes; with --train-audio some music."""
+    """The preset for this kind of model, with what the command line changes; with --train-audio enough music."""
     config = PRESETS[args.preset](network.config).model_dump() | {"seed": args.seed}
     changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
     config |= {key: value for key, value in changes.items() if value is not None}
-    if args.train_audio and not config["music_rows"]:
-        config["music_rows"] = max(1, config["batch_size"] // TONES_PER_MUSIC_ROW)
+    if args.train_audio:
+        config["music_rows"] = max(1, config["music_rows"], config["batch_size"] // TONES_PER_MUSIC_ROW)
     return FineTuneConfig.model_validate(config)
 
 

@@ -17,7 +17,7 @@ from rnn_documents import simple_rnn
 from test_parallel import free_port
 
 import weights_import
-from experiments import command_line, finetune, measuring, report
+from experiments import command_line, fine_tuning, finetune, measuring, report
 from jaxalias import evaluation
 
 COMMAND = [sys.executable, "-m", "experiments.finetune"]
@@ -99,6 +99,7 @@ def _wait_for(condition, process, seconds: float = 120) -> None:
 
 
 def run(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(fine_tuning, "MUSIC_S", 2.0)
     monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, arguments)])
     command_line.run(finetune.main)
 

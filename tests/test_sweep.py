@@ -30,6 +30,7 @@ def typed(monkeypatch, capsys):
     """Run the command in this process: exit code, stdout, stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(fine_tuning, "MUSIC_S", 2.0)
         monkeypatch.setattr("sys.argv", ["sweep.py", *map(str, arguments)])
         try:
             command_line.run(sweep.main)

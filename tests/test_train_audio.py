@@ -63,15 +63,16 @@ def test_the_teacher_plays_the_recording_or_without_one_the_projects_signal(fact
     assert fine_tuning.play_music(task).x.shape == (4410,)
 
 
-def test_a_preset_without_music_gets_a_row_for_every_five_tones(tmp_path, monkeypatch):
+def test_a_batch_has_a_row_of_recordings_for_every_five_tones_or_what_the_preset_has(tmp_path, monkeypatch):
     network = weights_import.load(lstm(tmp_path / "amp.json")).network
     monkeypatch.setitem(
-        finetune.PRESETS, "paper", lambda model: fast(model).model_copy(update={"music_rows": 3, "batch_size": 40})
+        finetune.PRESETS, "paper", lambda model: fast(model).model_copy(update={"music_rows": 9, "batch_size": 40})
     )
     given = ("--train-audio", "riff.wav")
     for arguments, rows in (
-        ((), 0), (given, 8), ((*given, "--batch-size", 14), 2), ((*given, "--batch-size", 2), 1),
-        ((*given, "--preset", "paper"), 3),
+        ((), 4), (given, 7), ((*given, "--batch-size", 60), 12), ((*given, "--batch-size", 2), 4),
+        ((*given, "--preset", "authors"), 8), ((*given, "--preset", "authors", "--batch-size", 2), 1),
+        ((*given, "--preset", "paper"), 9),
     ):  # fmt: skip
         assert finetune.resolve_config(asked(monkeypatch, *arguments), network).music_rows == rows
 
