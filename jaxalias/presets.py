@@ -42,18 +42,20 @@ def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on a laptop's CPU.
 
     A recurrent model: ESR of each tone, averaged over tones, plus 0.03 times a soft hinge of each tone's NMR at -15 dB;
-    SOAP's steps (`soap`) with cosine decay, clipped, at a rate that throws the model out of its aliases before it is
-    mended; the moving average of the parameters is exported.
+    some music among the tones, from the first sample that a player plays; SOAP's steps (`soap`) with cosine decay,
+    clipped, at a rate that throws the model out of its aliases before it is mended; the moving average of the
+    parameters is exported.
 
     A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
     harmonics; what counts beside the ESR is the amplitude of the aliases alone, and the steps are Gauss-Newton's
-    (`cycles`, `curvature`). Tones up to MIDI 112: those above alias most, are given up least, and take most of the
-    gradient.
+    (`cycles`, `curvature`).
 
-    Obtained on one core of two, Intel Xeon, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB,
-    in brackets those of the authors' student: Broadcast LSTM, 13 minutes: from 8.8 to -28.5, -26.7 (-20.9, -26.1).
-    Mesa LSTM, 13 minutes: from 24.9 to -29.4, -28.5 (-15.7, -22.8). Broadcast TCN, 7 minutes: from 11.8 to -25.2,
-    -21.2 (-23.4, -15.1). 5150 NAM, 7 minutes: from 10.1 to -22.1, -19.6.
+    Tones up to MIDI 112 (5.3 kHz): those above alias most, are given up least, and take most of the gradient.
+
+    Obtained on one core of two, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB, in brackets
+    those of the authors' student. AMD EPYC: Broadcast LSTM, 17 minutes: from 8.8 to -24.7, -28.4 (-20.9, -26.1). Mesa
+    LSTM, 17 minutes: from 24.9 to -30.5, -30.4 (-15.7, -22.8). Intel Xeon, 1.3 times as fast: Broadcast TCN, 7 minutes:
+    from 11.8 to -25.2, -21.2 (-23.4, -15.1). 5150 NAM, 7 minutes: from 10.1 to -22.1, -19.6.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
