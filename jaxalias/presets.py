@@ -87,14 +87,14 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """Half an hour on a laptop: as `fast`, but longer; a recurrent model hears more music, and all frequencies.
+    """Half an hour, of a network without recurrence a quarter: as `fast`, but longer.
 
-    What counts with it beside the ESR is the amplitude of what is wrong with a tone, so that the loudest aliases lead;
-    music has no NMR, for its target holds the teacher's aliases.
+    A recurrent model hears more music, all frequencies. What counts with it beside the ESR is the amplitude of what
+    is wrong with a tone, so that the loudest aliases lead; music has no NMR: its target holds the teacher's aliases.
 
-    Obtained like the above: BALANCED
-    5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from
-    11.8 to -30.7, -23.0 (authors' student -23.4, -15.1).
+    Obtained like the above, AMD EPYC: Broadcast LSTM, 37 minutes: from 8.8 to -26.9, -30.8 (-20.9, -26.1). Intel Xeon:
+    5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to -30.7,
+    -23.0 (-23.4, -15.1).
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
@@ -112,8 +112,9 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 def best(model: ModelConfig) -> FineTuneConfig:
     """The best that is known, an hour: as `balanced`, twice as long.
 
-    Obtained like the above: BEST A network without recurrence: Broadcast TCN, 27 minutes: from 11.8 to
-    -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
+    Obtained like the above, AMD EPYC: Broadcast LSTM, 64 minutes: from 8.8 to -28.3, -32.6 (-20.9, -26.1). Mesa LSTM,
+    69 minutes: from 24.9 to -31.6, -33.9 (-15.7, -22.8). Intel Xeon: Broadcast TCN, 27 minutes: from 11.8 to -32.8,
+    -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
     """
     config = balanced(model)
     return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
