@@ -9,10 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "record", "wavenet_config",
-    "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table",
+    "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher",
+    "oversampling", "harmonics_table",
     "recordings", "frames", "excerpts", "exercises",
     "nmr", "losses", "metrics", "presets", "learning", "curvature", "soap", "runs", "training", "architectures",
-    "pretraining", "checkpoints", "oversampling", "evaluation", "corrective_filter", "music",
+    "pretraining", "checkpoints", "evaluation", "corrective_filter", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",
 )  # fmt: skip
