@@ -123,8 +123,8 @@ def parse_arguments() -> Any:
         default=[],
         metavar="FILE",
         help="your own dry recordings to train on among the tones, WAV or FLAC, in the place of the project's training "
-        f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; "
-        "no file of --audio may be among them",
+        f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
+        "among them",
     )
     parser.add_argument(
         "--distributed",

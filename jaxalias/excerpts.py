@@ -64,21 +64,27 @@ def draw(
     Args:
         play: the teacher from its initial state on, for the targets of starts.
         shape: batches, and excerpts in each.
-        starts: so many of these are starts: silence of any length, up to all that is analysed, and then music.
+        starts: the last so many of these are starts: silence of any length, up to all that is analysed, then music.
         settling: samples that are only heard; of a start they are not.
         analysed: samples after them, cut into frames of `frame`.
     """
     batches, rows = shape
     x, y = _cut(key, music, (batches, rows - starts), settling + analysed)
-    middles = _frames(x[..., :settling], x[..., settling:], y[..., settling:], music, frame, begins=False)
-    if not starts:
-        return middles
-    place, pause = jax.random.split(jax.random.fold_in(key, 1))
-    x, _ = _cut(place, music, (batches, starts), analysed)
-    silence = jax.random.randint(pause, (batches, starts, 1), 0, analysed)
-    x = jnp.where(jnp.arange(analysed) < silence, 0, x)
-    lead_in = jnp.zeros((batches, starts, settling), x.dtype)
-    return frames.join(middles, _frames(lead_in, x, jax.lax.map(play, x), music, frame, begins=True))
+    heard = x[..., :settling], x[..., settling:], y[..., settling:]
+    if starts:
+        place, pause = jax.random.split(jax.random.fold_in(key, 1))
+        x, _ = _cut(place, music, (batches, starts), analysed)
+        silence = jax.random.randint(pause, (batches, starts, 1), 0, analysed)
+        x = jnp.where(jnp.arange(analysed) < silence, 0, x)
+        begun = jnp.zeros((batches, starts, settling), x.dtype), x, jax.lax.map(play, x)
+        heard = jax.tree.map(lambda some, others: jnp.concatenate([some, others], axis=1), heard, begun)
+    lead_in, inputs, targets = heard
+    none = jnp.zeros(shape, jnp.uint32)
+    reference = jnp.full(shape, jnp.mean(music.y**2))
+    begins = jnp.broadcast_to(jnp.arange(rows) >= rows - starts, shape)
+    row = phase.Turns(none, none), cycles.none(shape), reference, begins, jnp.zeros((*shape, 0), x.dtype)
+    in_frames = jax.vmap(lambda batch: frames.cut(batch, frame))
+    return Frames(*row, lead_in, in_frames(inputs), in_frames(targets))
 
 
 def _cut(key: Array, music: Music, shape: tuple[int, int], length: int) -> tuple[Array, Array]:
@@ -86,12 +92,3 @@ def _cut(key: Array, music: Music, shape: tuple[int, int], length: int) -> tuple
     first = jax.random.randint(key, shape, 0, music.x.shape[0] - length + 1)
     cut = jax.vmap(jax.vmap(lambda at, signal: jax.lax.dynamic_slice(signal, (at,), (length,)), (0, None)), (0, None))
     return cut(first, music.x), cut(first, music.y)
-
-
-def _frames(lead_in: Array, x: Array, y: Array, music: Music, frame: int, *, begins: bool) -> Frames:
-    rows = x.shape[:2]
-    none = jnp.zeros(rows, jnp.uint32)
-    reference = jnp.full(rows, jnp.mean(music.y**2))
-    row = phase.Turns(none, none), cycles.none(rows), reference, jnp.full(rows, begins), jnp.zeros((*rows, 0), x.dtype)
-    inputs, targets = (jax.vmap(lambda batch: frames.cut(batch, frame))(signal) for signal in (x, y))
-    return Frames(*row, lead_in, inputs, targets)

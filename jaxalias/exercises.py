@@ -212,7 +212,7 @@ def _with_music(
     pick_apart = parallel.over_students(pick, mesh, (-1, -1, -1), -1)
 
     def mixed(keys: Array, music: excerpts.Music, teachers: Params, **known: Any) -> Frames:
-        return frames.join(draw(keys, **known), pick_apart(keys, music, teachers), first=1)
+        return frames.join(draw(keys, **known), pick_apart(keys, music, teachers))
 
     return partial(jax.jit(mixed), music=every, teachers=frozen, **known)
 

@@ -44,10 +44,10 @@ def cut(x: Float[Array, "b samples"], frame: int) -> Float[Array, "frame b t"]:
     return jnp.moveaxis(x[:, : count * frame].reshape(x.shape[0], count, frame), 1, 0)
 
 
-def join(some: Frames, others: Frames, first: int = 0) -> Frames:
-    """Rows of both in the same batches; `first`: axes before those of one student."""
+def join(some: Frames, others: Frames) -> Frames:
+    """Rows of both in the same batches, of all students."""
 
     def rows(axis: int, part: Any, other: Any) -> Any:
-        return jax.tree.map(lambda a, b: jnp.concatenate([a, b], first + axis), part, other)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis + 1), part, other)
 
     return jax.tree.map(rows, AXES, some, others)

@@ -106,6 +106,9 @@ def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
     assert line.count("\n") == 1
     assert run_command(monkeypatch, *arguments[:-1]) == 2
     assert "this folder holds another run: train_audio_sha256 is" in capsys.readouterr().err
+    alone = ["--model", amps[1], "--run-dir", tmp_path / "runs" / amps[1].stem]
+    assert run_command(monkeypatch, *alone, *EXACT, "--quiet") == 2
+    assert "config.music_rows is 1 there and 0 here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
