@@ -104,7 +104,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
         "updates": 5000,
         "loss": LossConfig(nmr=NMRConfig(of="tone_error", weight=0.03, reduction="pseudo_huber"), lowpass=None),
         "optimiser": config.optimiser.model_copy(update={"learning_rate": 4e-3}),
-        **_rows(model, tones=40, music=16, starts=4),
+        **_rows(model, tones=40, music=24, starts=4),
     }
     return config.model_copy(update=changes)
 
@@ -116,8 +116,8 @@ def best(model: ModelConfig) -> FineTuneConfig:
     69 minutes: from 24.9 to -31.6, -33.9 (-15.7, -22.8). Intel Xeon: Broadcast TCN, 27 minutes: from 11.8 to -32.8,
     -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
     """
-    config = balanced(model)
-    return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
+    updates = 12_000 if isinstance(model, RecurrentConfig) else 6000
+    return balanced(model).model_copy(update={"preset": "best", "updates": updates})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
