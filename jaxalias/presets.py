@@ -87,14 +87,14 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """Half an hour, of a network without recurrence a quarter: as `fast`, but longer.
+    """Half an hour or little more, of a network without recurrence a quarter: as `fast`, but longer.
 
     A recurrent model hears more music, all frequencies. What counts with it beside the ESR is the amplitude of what
     is wrong with a tone, so that the loudest aliases lead; music has no NMR: its target holds the teacher's aliases.
 
-    Obtained like the above, AMD EPYC: Broadcast LSTM, 37 minutes: from 8.8 to -26.9, -30.8 (-20.9, -26.1). Intel Xeon:
-    5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to -30.7,
-    -23.0 (-23.4, -15.1).
+    Obtained like the above. H100, four LSTMs in one program, 3.3 minutes: Broadcast LSTM from 8.8 to -24.8, -30.5
+    (-20.9, -26.1), Mesa LSTM from 24.9 to -30.6, -32.0 (-15.7, -22.8). Intel Xeon: 5150 NAM, 14 minutes: from 10.1 to
+    -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to -30.7, -23.0 (-23.4, -15.1).
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
@@ -110,14 +110,14 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The best that is known, an hour: as `balanced`, twice as long.
+    """The best that is known, an hour or little more: as `balanced`, twice as long.
 
-    Obtained like the above, AMD EPYC: Broadcast LSTM, 64 minutes: from 8.8 to -28.3, -32.6 (-20.9, -26.1). Mesa LSTM,
-    69 minutes: from 24.9 to -31.6, -33.9 (-15.7, -22.8). Intel Xeon: Broadcast TCN, 27 minutes: from 11.8 to -32.8,
-    -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
+    Obtained like the above. H100, four LSTMs in one program, 7 minutes: Broadcast LSTM from 8.8 to -27.9, -32.2 (-20.9,
+    -26.1), Mesa LSTM from 24.9 to -32.3, -34.9 (-15.7, -22.8); 0.43 s an update on one core of the EPYC. Intel Xeon:
+    Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
     """
-    updates = 12_000 if isinstance(model, RecurrentConfig) else 6000
-    return balanced(model).model_copy(update={"preset": "best", "updates": updates})
+    config = balanced(model)
+    return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
