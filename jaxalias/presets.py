@@ -114,7 +114,8 @@ def best(model: ModelConfig) -> FineTuneConfig:
 
     Obtained like the above. H100, four LSTMs in one program, 7 minutes: Broadcast LSTM from 8.8 to -27.9, -32.2 (-20.9,
     -26.1), Mesa LSTM from 24.9 to -32.3, -34.9 (-15.7, -22.8); 0.43 s an update on one core of the EPYC. Intel Xeon:
-    Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
+    Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7,
+    -20.6.
     """
     config = balanced(model)
     return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
