@@ -173,7 +173,10 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar with the time remaining; plain lines where stderr is no terminal. Yields `step(text)`."""
+    """A bar with the time remaining; plain lines where stderr is no terminal.
+
+    Yields `step(text, now)`: one more is done, or `now` so many, which may be fewer where something is tried again.
+    """
     console = Console(stderr=True)
     if quiet:
         yield _silent
@@ -190,29 +193,31 @@ def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> It
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(what, total=total, completed=done, text="")
 
-            def step(text: str = "") -> None:
-                bar.update(task, advance=1, text=text)
+            def step(text: str = "", now: int | None = None) -> None:
+                bar.update(task, advance=1 if now is None else None, completed=now, text=text)
 
             yield step
     else:
         yield _plain_lines(what, total, done)
 
 
-def _silent(text: str = "") -> None:
+def _silent(text: str = "", now: int | None = None) -> None:
     """Progress for nobody."""
 
 
-def _plain_lines(what: str, total: int, done: int) -> Callable[[str], None]:
+def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
     started = printed = time.monotonic()
     first = done
 
-    def step(text: str = "") -> None:
-        nonlocal done, printed
-        done += 1
-        now = time.monotonic()
-        if done == total or now - printed >= _PLAIN_LINE_EVERY_S:
-            printed = now
-            left = (now - started) / (done - first) * (total - done)
+    def step(text: str = "", now: int | None = None) -> None:
+        nonlocal done, first, printed, started
+        clock = time.monotonic()
+        if now is not None and now <= done:
+            first, started = now - 1, clock
+        done = done + 1 if now is None else now
+        if done == total or clock - printed >= _PLAIN_LINE_EVERY_S:
+            printed = clock
+            left = (clock - started) / (done - first) * (total - done)
             print(f"{what} {done}/{total}  {left / 60:.1f} min left  {text}", file=sys.stderr, flush=True)
 
     return step

@@ -16,7 +16,7 @@ import jaxalias
 import weights_import
 from experiments import command_line, training_signal
 from experiments.command_line import BadInputError, input_errors
-from jaxalias import evaluation, models, oversampling, runs, training
+from jaxalias import evaluation, models, oversampling, runs, training, trial
 from jaxalias.checkpoints import Checkpoints
 from jaxalias.config import FineTuneConfig, SineConfig
 from jaxalias.exercises import Student
@@ -186,14 +186,16 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     ):
         if done and not quiet:
             print(f"resuming after update {done} of {config.updates} in {where}", file=sys.stderr, flush=True)
+
+        def show(record: dict[str, float]) -> None:
+            step("  ".join(f"{name} {record[name]:.4g}" for name in ("loss", "ESR", "NMR")), round(record["update"]))
+
         try:
-            progress = training.advance(
-                run,
-                progress,
-                on_update=lambda record: step("  ".join(f"{k} {record[k]:.4g}" for k in ("loss", "ESR", "NMR"))),
-                on_checkpoint=save,
-                should_stop=should_stop,
-            )
+            if not done:
+                rates = trial.find(run, on_update=show, should_stop=should_stop)
+                progress = training.begin(run, rates)
+                tell_lowered(tasks, rates, quiet)
+            progress = training.advance(run, progress, on_update=show, on_checkpoint=save, should_stop=should_stop)
         except training.DivergedError:
             return [Training(None, 0, 0.0)] * len(group)
         finally:
@@ -209,6 +211,15 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
             print(f"{task.label}: {what}", file=sys.stderr)
     seconds = time.monotonic() - started
     return [Training(part, progress.updates_done - done, seconds) for part in training.split(progress)]
+
+
+def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> None:
+    """Say which models are trained at a lower learning rate than that of their config."""
+    for task, rate in zip(tasks, rates, strict=True):
+        highest = task.config.optimiser.learning_rate
+        if rate < highest and not quiet:
+            what = f"learning rate {rate:.3g}: at twice that the first updates do harm"
+            print(f"{task.label}: {what} (its config has {highest:g})", file=sys.stderr, flush=True)
 
 
 def export(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalias import config, dsp, harmonics, models, nmr, parallel, presets, runs, sines
+from jaxalias import config, dsp, harmonics, models, nmr, parallel, presets, runs, sines, training
 from jaxalias.exercises import Student
 
 try:
@@ -103,7 +103,7 @@ def training_work(side: str, precision: str, *, network: Network, whole: bool) -
 
     run = _run(network, precision)
     drawn, batch = run.draw(_keys(0, network)), 0
-    state = run.lead_in(run.start(), drawn)
+    state = run.lead_in(training.begin(run).state, drawn)
 
     def work() -> Any:
         nonlocal batch, drawn, state

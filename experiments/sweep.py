@@ -95,8 +95,8 @@ def parse_arguments() -> Any:
         "and points again resume (default: runs/sweep-PRESET)")  # fmt: skip
     add(
         "--together", type=count, metavar="N",
-        help="at most so many points in one program, of those that differ in seed and loss weights alone; changes "
-        f"time and memory, no result (default: 1 on a CPU, {_TOGETHER} elsewhere)",
+        help="at most so many points in one program, of those that differ in seed, learning rate and loss weights "
+        f"alone; changes time and memory, no result (default: 1 on a CPU, {_TOGETHER} elsewhere)",
     )  # fmt: skip
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE",
         help="music to play through teacher and students, WAV or FLAC: ESR and MRSL against the teacher")  # fmt: skip

@@ -205,6 +205,15 @@ class OptimiserConfig(Record):
         return self
 
 
+class TrialConfig(Record):
+    """The learning rate is halved until the first updates do little harm (see `trial`)."""
+
+    updates: PositiveInt = 50
+    most: Annotated[FiniteFloat, Field(gt=1)] = Field(
+        2.0, description="times its value before the first update, that the validation loss may be after so many"
+    )
+
+
 class FineTuneConfig(Record):
     """One run. What a preset returns, and what stands in `run.json` of its folder."""
 
@@ -228,6 +237,7 @@ class FineTuneConfig(Record):
     sines: SineConfig = SineConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    trial: TrialConfig | None = Field(None, description="none: the learning rate is that of the optimiser")
     validate_every: PositiveInt = Field(50, description="updates between validations")
     checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
 

@@ -14,6 +14,7 @@ from jaxalias.config import (
     RecurrentConfig,
     SineConfig,
     SoapConfig,
+    TrialConfig,
 )
 
 
@@ -71,6 +72,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
             optimiser=OptimiserConfig(
                 learning_rate=5e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995, soap=SoapConfig()
             ),
+            trial=TrialConfig(),
         )
     return FineTuneConfig(
         preset="fast",

@@ -101,7 +101,8 @@ def prepare(
             return terms["loss"], (terms, after)
 
         (_, (terms, after)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        steps, moments = optimiser.update(gradient, state.optimiser, state.params)
+        rate = config.optimiser.learning_rate
+        steps, moments = optimiser.update(gradient, state.optimiser, state.params, rate=rate)
         return TrainState(optax.apply_updates(state.params, steps), moments, after), terms
 
     def validate(params: Params, held_out: Segments) -> losses.Terms:

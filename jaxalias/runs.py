@@ -4,12 +4,11 @@ Each update takes one frame of a batch of tones (`exercises`). Batches drawn tog
 in a row hear different tones. The model's state is carried from frame to frame and the gradient is cut there
 (truncated back-propagation through time). For a model whose state is its past input that cut loses nothing.
 
-Students of one shape are trained in one program: other teachers, other seeds, other weights in the loss. Each
-learns as it would alone. They and the tones of a batch are spread over the devices (`parallel`).
+Students of one shape are trained in one program: other teachers, other seeds, other weights in the loss, other
+learning rates. Each learns as it would alone. They and the tones of a batch are spread over the devices (`parallel`).
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ class TrainState(NamedTuple):
     params: Params
     average: Params  # exponential moving average of params; params themselves without one
     optimiser: optax.OptState
+    rate: Float[Array, "student"]  # learning rate before its schedule; stays as it is
     memory: State  # of the model for every batch and tone that was drawn, at the end of its last frame
 
 
@@ -40,7 +40,7 @@ class Run(NamedTuple):
     update: takes the number of the updates before it, in the run: it says which frame of the draw is next.
     """
 
-    start: Callable[[], TrainState]
+    start: Callable[[Sequence[float]], TrainState]  # at the learning rate of each
     draw: Callable[[Key[Array, "student"]], Frames]
     lead_in: Callable[[TrainState, Frames], TrainState]
     update: Callable[[TrainState, Frames, Any], tuple[TrainState, losses.Terms]]
@@ -54,8 +54,8 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     """Build the functions of a run that fine-tunes copies of one teacher, or of several of one shape.
 
     Args:
-        students: their configs may differ in seed and in the weights of the loss. The run casts the parameters to
-            `config.precision`.
+        students: their configs may differ in seed, learning rate, and the weights of the loss. The run casts the
+            parameters to `config.precision`.
         sample_rate: Hz, that of the model files.
         teacher_model: the teachers', where it is another than the students'; these then have `initial` parameters.
 
@@ -89,11 +89,11 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
     weights = {name: jnp.array([each[name] for each in every], config.precision) for name in loss.weights}
     keys = jnp.stack([jax.random.key(student.config.seed) for student in students])
 
-    def start(params: Params) -> TrainState:
+    def start(params: Params, rate: Float[Array, "student"]) -> TrainState:
         somewhere = jnp.zeros(model.knobs)  # where they stand is drawn with the tones
         fresh = jax.vmap(lambda one: model.initial_state(one, rows, somewhere))(params)
         memory = jax.tree.map(lambda a: jnp.repeat(a[:, None], config.batches_per_draw, axis=1), fresh)
-        return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), memory)
+        return TrainState(params, jax.tree.map(jnp.copy, params), jax.vmap(optimiser.init)(params), rate, memory)
 
     def listen(
         params: Params, lead_in: Float[Array, "batch tone settling"], begins: Bool[Array, "batch tone"], knobs: Array
@@ -154,12 +154,14 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
         steps, moments = jax.vmap(
-            lambda g, moments, params, probes: optimiser.update(g, moments, params, probes=probes, number=number)
-        )(gradient, state.optimiser, state.params, probes)
+            lambda rate, g, moments, params, probes: optimiser.update(
+                g, moments, params, probes=probes, number=number, rate=rate
+            )
+        )(state.rate, gradient, state.optimiser, state.params, probes)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
         memory = jax.tree.map(lambda every, part: every.at[:, batch].set(part), state.memory, after)
-        return TrainState(params, average, moments, memory), terms
+        return TrainState(params, average, moments, state.rate, memory), terms
 
     def validate(params: Params, once: Frames) -> losses.Terms:
         memory = jax.tree.map(lambda a: a[:, 0], listen_apart(params, once.lead_in, once.begins, once.knobs))
@@ -167,11 +169,13 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
         tones, _ = answer_apart(params, once.inputs[:, 0, 0], once.targets[:, 0, 0], *row, memory)
         return add_up(tones, weights)
 
-    laid_out = parallel.layout_of_students(mesh, TrainState(params=-1, average=-1, optimiser=-1, memory=1))
+    tones_at: Any = {"params": -1, "average": -1, "optimiser": -1, "rate": -1, "memory": 1}
+    laid_out = parallel.layout_of_students(mesh, TrainState(**tones_at))
     readable = parallel.whole(mesh)
+    jit_start = jax.jit(start, out_shardings=laid_out)
     jit_validate = jax.jit(validate, out_shardings=readable)
     return Run(
-        start=partial(jax.jit(start, out_shardings=laid_out), initial),
+        start=lambda rates: jit_start(initial, jnp.asarray(rates, config.precision)),
         draw=heard.draw,
         lead_in=jax.jit(lead_in, donate_argnums=0, out_shardings=laid_out),
         update=jax.jit(update, donate_argnums=0, out_shardings=(laid_out, readable)),
@@ -186,42 +190,55 @@ def refuse_different(students: Sequence[Student]) -> None:
     """One program serves them all.
 
     Raises:
-        ValueError: configs that differ in more than seed and weights of the loss; names the first such student.
+        ValueError: configs that differ in more than these three; names the first such student.
     """
     for student in students:
         if shared(student.config) != shared(students[0].config):
             raise ValueError(
-                f"{student.name}: students trained together may differ in seed and loss weights alone, "
+                f"{student.name}: students trained together may differ in seed, learning rate and loss weights alone, "
                 f"and the config of this one differs in more from that of {students[0].name}"
             )
 
 
 def shared(config: FineTuneConfig) -> FineTuneConfig:
-    """What the configs of students trained together must agree in: all but seed and weights of the loss."""
+    """What the configs of students trained together must agree in: all but seed, learning rate, and loss weights."""
     weighed = ("esr", "nmr", "harmonic")
     terms = {name: getattr(config.loss, name) for name in weighed}
     alike = {name: term and term.model_copy(update={"weight": 1.0}) for name, term in terms.items()}
     loss = config.loss.model_copy(update=alike | {"dc_weight": 1.0})
-    return config.model_copy(update={"seed": 0, "loss": loss})
+    optimiser = config.optimiser.model_copy(update={"learning_rate": 1.0})
+    return config.model_copy(update={"seed": 0, "loss": loss, "optimiser": optimiser})
 
 
 def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTransformationExtraArgs:
     """Adam, SOAP or Gauss-Newton steps on a constant or cosine schedule, clipped and pulled to the start if set.
 
-    Its update takes `number`, of the updates before it, and for Gauss-Newton steps `probes`.
+    Its update takes `rate`, the learning rate before the schedule, which may be each student's own; for SOAP's steps
+    `number`, of the updates before it; and for Gauss-Newton's that and `probes`.
     """
-    rate: Any = config.learning_rate
+    decay = optax.constant_schedule(1.0)
     if config.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(config.learning_rate, max(1, updates))
+        decay = optax.cosine_decay_schedule(1.0, max(1, updates))
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     pull = pull_to_start(config.pull) if config.pull else optax.identity()
-    scaled = optax.scale_by_learning_rate(rate)
+    scaled = optax.chain(optax.scale_by_schedule(decay), scale_by_rate())
     if config.curvature:
         often = min(config.curvature.renew_every, max(1, updates // 20))
         renewed = config.curvature.model_copy(update={"renew_every": often})
         return optax.chain(curvature.scale_by_curvature(renewed), pull, scaled, clip)
     directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
     return optax.with_extra_args_support(optax.chain(clip, directions, pull, scaled))
+
+
+def scale_by_rate() -> optax.GradientTransformationExtraArgs:
+    """Steps down the slope, of a size that its update takes as `rate`."""
+
+    def update(
+        updates: Params, state: optax.EmptyState, params: Params | None = None, *, rate: Any, **_: Any
+    ) -> tuple[Params, optax.EmptyState]:
+        return jax.tree.map(lambda step: -rate * step, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def pull_to_start(strength: float) -> optax.GradientTransformation:

@@ -28,9 +28,13 @@ class DivergedError(ArithmeticError):
     """The loss or the parameters of every student were not finite. The last checkpoints are good."""
 
 
-def begin(run: Run) -> Progress:
-    """The state of a run before its first update: every student is its teacher."""
-    state = run.start()
+def begin(run: Run, rates: Sequence[float] | None = None) -> Progress:
+    """The state of a run before its first update: every student is its teacher.
+
+    Args:
+        rates: the learning rate of each (`trial.find`); default: those of the configs.
+    """
+    state = run.start(rates or [student.config.optimiser.learning_rate for student in run.students])
     best_loss = np.asarray(run.validate(state.average)["loss"]).tolist()
     return Progress(0, state, jax.tree.map(jnp.copy, state.average), best_loss, [[] for _ in run.students])
 
@@ -63,11 +67,12 @@ def advance(
     run: Run,
     progress: Progress,
     *,
+    until: int | None = None,
     on_update: Callable[[dict[str, float]], None] = lambda record: None,
     on_checkpoint: Callable[[list[Progress | None]], None] = lambda parts: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Go on from `progress` to the last update of the run, or until `should_stop`.
+    """Go on from `progress` to the last update of the run, to that of number `until`, or until `should_stop`.
 
     Draw i is made from the seed and i, so that a run resumed from any checkpoint ends with the numbers
     of an unbroken one. Metrics are read one update late: the device never waits for the host. A student whose
@@ -118,7 +123,8 @@ def advance(
         on_checkpoint(parts)
         return progress
 
-    while done < config.updates and not should_stop():
+    last = config.updates if until is None else min(until, config.updates)
+    while done < last and not should_stop():
         index, number = divmod(done, run.updates_per_draw)
         if drawn is None or number == 0:
             drawn = run.draw(jax.vmap(jax.random.fold_in, (0, None))(keys, index))

@@ -90,12 +90,14 @@ def assert_same_numbers(a: training.Progress, b: training.Progress) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def interrupted(run: runs.Run, folder: Path, reports_read: int) -> tuple[int, training.Progress]:
+def interrupted(
+    run: runs.Run, folder: Path, reports_read: int, rates: list[float] | None = None
+) -> tuple[int, training.Progress]:
     """After how many updates a run stopped that was told to, and where it ends that goes on from the checkpoint."""
     reports: list[dict] = []
     with closing(Checkpoints(folder, {})) as checkpoints:
         stopped = training.advance(
-            run, training.begin(run), on_update=reports.append, should_stop=lambda: len(reports) >= reports_read,
+            run, training.begin(run, rates), on_update=reports.append, should_stop=lambda: len(reports) >= reports_read,
             on_checkpoint=lambda parts: checkpoints.save(*parts),
         )  # fmt: skip
         fresh = training.begin(run)
@@ -439,7 +441,7 @@ def test_pull_leads_back_to_the_start() -> None:
     first = {"a": jnp.array([1.0, -2.0])}
     state, params = optimiser.init(first), {"a": jnp.array([3.0, 3.0])}
     for _ in range(5):
-        steps, state = optimiser.update({"a": jnp.zeros(2)}, state, params)
+        steps, state = optimiser.update({"a": jnp.zeros(2)}, state, params, rate=0.1)
         params = optax.apply_updates(params, steps)
     np.testing.assert_allclose(params["a"], first["a"] + 0.8**5 * np.array([2.0, 5.0]), rtol=tolerances.F64)
 

@@ -1,0 +1,51 @@
+"""Which learning rate a model can take: the first updates, tried at lower and lower rates until they do little harm.
+
+What a recurrent model can take is a matter of its own: of seven captures the most robust gains most from a rate that
+leaves the most delicate one with 90 000 times its loss after 50 updates, and of which thousands do not mend it
+(experiments/RECIPES.md).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxalias import training
+from jaxalias.runs import Run
+
+_MOST_HALVINGS = 12
+
+
+def find(
+    run: Run,
+    *,
+    on_update: Callable[[dict[str, float]], None] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[float]:
+    """The learning rate of each student: that of its config, halved so often that its trial is passed.
+
+    A trial is the first updates of the run. It is passed if the loss on the validation tones, of the average that
+    would be exported, is at most so many times what it was before (`TrialConfig`). Each student's trials are those
+    that it would have alone. After twelve halvings the rate is as it is.
+
+    Args:
+        on_update: as for `training.advance`; one trial comes after the other, each from update 1.
+        should_stop: asked before each update; then the rates are those of the trial that was not finished.
+    """
+    config = run.students[0].config
+    rates = [student.config.optimiser.learning_rate for student in run.students]
+    if config.trial is None:
+        return rates
+    for _ in range(_MOST_HALVINGS):
+        before = training.begin(run, rates)
+        try:
+            after = training.advance(
+                run, before, until=config.trial.updates, on_update=on_update, should_stop=should_stop
+            )
+            found = np.asarray(run.validate(after.state.average)["loss"])
+        except training.DivergedError:
+            found = np.full(len(rates), np.nan)
+        passed = found <= config.trial.most * np.array(before.best_loss)  # not by what is no number
+        if passed.all() or should_stop():
+            break
+        rates = [rate if ok else rate / 2 for rate, ok in zip(rates, passed, strict=True)]
+    return rates
