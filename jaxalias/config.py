@@ -206,12 +206,13 @@ class OptimiserConfig(Record):
 
 
 class TrialConfig(Record):
-    """The learning rate is halved until the first updates do little harm (see `trial`)."""
+    """The learning rate is halved until the first updates do little harm, on the validation tones (see `trial`)."""
 
     updates: PositiveInt = 50
-    most: Annotated[FiniteFloat, Field(gt=1)] = Field(
-        2.0, description="times its value before the first update, that the validation loss may be after so many"
+    most_loss: Annotated[FiniteFloat, Field(gt=1)] = Field(
+        2.0, description="times what it was before the first update, that the loss may be after so many"
     )
+    most_esr: PositiveFloat = Field(0.1, description="the ratio (-10 dB) that the ESR may be then")
 
 
 class FineTuneConfig(Record):

@@ -23,9 +23,9 @@ def find(
 ) -> list[float]:
     """The learning rate of each student: that of its config, halved so often that its trial is passed.
 
-    A trial is the first updates of the run. It is passed if the loss on the validation tones, of the average that
-    would be exported, is at most so many times what it was before (`TrialConfig`). Each student's trials are those
-    that it would have alone. After twelve halvings the rate is as it is.
+    A trial is the first updates of the run. It is passed if then, on the validation tones, the average that would be
+    exported has not lost more than is allowed (`TrialConfig`). Each student's trials are those that it would have
+    alone. After twelve halvings the rate is as it is.
 
     Args:
         on_update: as for `training.advance`; one trial comes after the other, each from update 1.
@@ -41,10 +41,12 @@ def find(
             after = training.advance(
                 run, before, until=config.trial.updates, on_update=on_update, should_stop=should_stop
             )
-            found = np.asarray(run.validate(after.state.average)["loss"])
         except training.DivergedError:
-            found = np.full(len(rates), np.nan)
-        passed = found <= config.trial.most * np.array(before.best_loss)  # not by what is no number
+            passed = np.zeros(len(rates), bool)
+        else:
+            found = {name: np.asarray(value) for name, value in run.validate(after.state.average).items()}
+            passed = found["loss"] <= config.trial.most_loss * np.array(before.best_loss)  # what is no number does not
+            passed &= found["ESR"] <= config.trial.most_esr
         if passed.all() or should_stop():
             break
         rates = [rate if ok else rate / 2 for rate, ok in zip(rates, passed, strict=True)]

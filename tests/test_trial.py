@@ -15,7 +15,7 @@ from jaxalias.exercises import Student
 
 def prepare(*sizes: float) -> runs.Run:
     """Copies of teachers whose weights are so many times as large."""
-    config = CONFIG.model_copy(update={"trial": TrialConfig(updates=4, most=1.5)})
+    config = CONFIG.model_copy(update={"trial": TrialConfig(updates=4, most_loss=1.5, most_esr=9.0)})
     model = models.build(LSTM)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     rng = np.random.default_rng(0)
