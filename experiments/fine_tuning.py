@@ -54,6 +54,11 @@ class Training(NamedTuple):
     updates_here: int  # in this process
     seconds: float
 
+    @property
+    def learning_rate(self) -> float | None:
+        """With which it was trained: that of its config, or a lower one (`jaxalias.trial`)."""
+        return None if self.progress is None else float(self.progress.state.rate[0])
+
 
 def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
     """Files of models that can be fine-tuned, and whose results can go by the names of the files."""
@@ -175,7 +180,7 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
 
     def save(parts: Sequence[Progress | None]) -> None:
         for (_, checkpoints), part in zip(group, parts, strict=True):
-            if part is not None:
+            if part is not None and part.updates_done:
                 checkpoints.save(part)
 
     where = tasks[0].run_dir if len(tasks) == 1 else f"{len(tasks)} folders"

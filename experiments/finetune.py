@@ -221,7 +221,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[music.Clip], q
             "seconds": result.seconds,
             "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
             "preset": task.config.preset,
-            "learning_rate": float(part.state.rate[0]),
+            "learning_rate": result.learning_rate,
             "teacher": job.source.label(task.teacher),
             "config": task.config.model_dump(mode="json"),
             "train_audio": [str(path) for path in task.audio.files] if task.audio else [],

@@ -211,7 +211,8 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
     path, output = task.run_dir / "result.json", task.run_dir / f"{source.path.stem}_antialiased{source.path.suffix}"
     result: dict[str, Any] = {
         "preset": task.config.preset, "changes": place.point.changes, "config": task.config.model_dump(mode="json"),
-        "updates": task.config.updates, "seconds": training.seconds, "updates_here": training.updates_here,
+        "updates": task.config.updates, "learning_rate": training.learning_rate,
+        "seconds": training.seconds, "updates_here": training.updates_here,
         "trained_together": together, "audio_files": place.sweep.heard, "failed": DIVERGED,
     }  # fmt: skip
     if training.progress is not None:

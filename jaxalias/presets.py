@@ -120,7 +120,10 @@ def best(model: ModelConfig) -> FineTuneConfig:
     -20.6.
     """
     config = balanced(model)
-    return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
+    changes = {"preset": "best", "updates": 2 * config.updates}
+    if isinstance(model, RecurrentConfig):
+        changes |= _rows(model, tones=48, music=16, starts=4)
+    return config.model_copy(update=changes)
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {

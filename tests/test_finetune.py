@@ -39,6 +39,7 @@ def test_result_has_what_the_interface_promises(finished):
     folder, _, result = finished
     assert result["updates"] == 130
     assert result["preset"] == "fast"
+    assert np.log2(0.005 / result["learning_rate"]) == pytest.approx(round(np.log2(0.005 / result["learning_rate"])))
     assert result["output"] == str(folder / "student.json")
     assert [record["update"] for record in result["history"]] == list(range(1, 131))
     assert {"loss", "ESR", "NMR", "DC"} <= result["history"][0].keys()

@@ -248,14 +248,15 @@ def test_a_program_is_shared_by_points_that_differ_in_seed_rate_and_loss_weights
 
 def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, typed, quick):
     model = lstm(tmp_path / "a.json", ALIASING)
-    command = ["--model", model, "--run-dir", tmp_path / "run", *TINY, "--set", "optimiser.clip_norm=null"]
-    code, _, err = typed(*command, "--set", "optimiser.learning_rate=1e-3,1e30")
+    command = ["--model", model, "--run-dir", tmp_path / "run", *TINY]
+    command += ["--set", "optimiser.clip_norm=null", "--set", "trial=null"]
+    code, _, err = typed(*command, "--set", "optimiser.learning_rate=1e-3,1e300")
     assert code == 0, err
-    assert "1e+30: diverged" in err
+    assert "1e+300: diverged" in err
     table = (tmp_path / "run" / "table.md").read_text().splitlines()
-    assert sum("| diverged" in line and "1e+30" in line for line in table) == 1
+    assert sum("| diverged" in line and "1e+300" in line for line in table) == 1
     trained = quick["trained"]
-    assert typed(*command, "--set", "optimiser.learning_rate=1e-3,1e30")[0] == 0
+    assert typed(*command, "--set", "optimiser.learning_rate=1e-3,1e300")[0] == 0
     assert quick["trained"] == trained
 
     shutil.rmtree(tmp_path / "run")
@@ -263,6 +264,17 @@ def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, t
     assert code == 2
     assert "frame_s = 0.01 is 441 samples" in err
     assert [len(result["models"]) for result in results(tmp_path / "run").values()] == [2]
+
+
+def test_a_rate_that_does_harm_is_halved_unless_there_is_no_trial(tmp_path, typed, quick):
+    model = lstm(tmp_path / "a.json", ALIASING)
+    command = ["--model", model, "--run-dir", tmp_path / "run", *TINY, "--set", "optimiser.learning_rate=10"]
+    code, _, err = typed(*command, "--set", 'trial={"most_loss": 1.5},null')
+    assert code == 0, err
+    tried, untried = sorted(found["learning_rate"] for found in results(tmp_path / "run").values())
+    assert untried == 10
+    assert tried in [10 * 0.5**halvings for halvings in range(1, 13)]
+    assert f"learning rate {tried:.3g}: at twice that the first updates do harm (its config has 10)" in err
 
 
 def test_music_is_played_only_where_it_was_not_yet(tmp_path, typed, quick):
