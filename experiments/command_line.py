@@ -212,8 +212,8 @@ def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
     def step(text: str = "", now: int | None = None) -> None:
         nonlocal done, first, printed, started
         clock = time.monotonic()
-        if now is not None and now <= done:
-            first, started = now - 1, clock
+        if now is not None and now <= done:  # begun again
+            first, started, printed = now - 1, clock, clock
         done = done + 1 if now is None else now
         if done == total or clock - printed >= _PLAIN_LINE_EVERY_S:
             printed = clock

@@ -91,6 +91,17 @@ def test_killed_and_interrupted_run_ends_like_the_unbroken_one(finished, tmp_pat
     assert resumed["history"] == unbroken["history"]
 
 
+def test_the_time_that_is_left_is_counted_anew_where_a_trial_begins_again(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with command_line.progress("update", 100) as step:
+        for number in (1, 2, 1, 2, 3):
+            step("", number)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"update {n}/100  {(100 - n) * left / 60:.1f} min left  " for n, left in
+                     ((1, 10), (2, 10), (2, 5), (3, 20 / 3))]  # fmt: skip
+
+
 def _wait_for(condition, process, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
