@@ -190,7 +190,7 @@ def refuse_different(students: Sequence[Student]) -> None:
     """One program serves them all.
 
     Raises:
-        ValueError: configs that differ in more than seed, learning rate, and loss weights; names the first such student.
+        ValueError: configs that differ in more than seed, learning rate and loss weights; names the first such one.
     """
     for student in students:
         if shared(student.config) != shared(students[0].config):
