@@ -193,8 +193,8 @@ class OptimiserConfig(Record):
     curvature: CurvatureConfig | None = Field(
         None, description="none: Adam; else the learning rate is the share of a Newton step"
     )
-    skip_spikes: Annotated[FiniteFloat, Field(gt=1)] | None = Field(
-        None, description="times its usual value, that a loss may be for an update to be made (see `spikes`); none: any"
+    rewind_above: Annotated[FiniteFloat, Field(gt=1)] | None = Field(
+        None, description="times its usual value, above which a loss sends the parameters to their average (`rewind`)"
     )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the exported average; 0: none")
     pull: NonNegativeFloat = Field(

@@ -105,7 +105,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
         "preset": "balanced",
         "updates": 5000,
         "loss": LossConfig(nmr=NMRConfig(of="tone_error", weight=0.03, reduction="pseudo_huber"), lowpass=None),
-        "optimiser": config.optimiser.model_copy(update={"learning_rate": 4e-3, "skip_spikes": 10.0}),
+        "optimiser": config.optimiser.model_copy(update={"learning_rate": 4e-3, "rewind_above": 10.0}),
         **_rows(model, tones=40, music=24, starts=4),
     }
     return config.model_copy(update=changes)

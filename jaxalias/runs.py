@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxalias import curvature, exercises, learning, losses, models, parallel, phase, soap, spikes
+from jaxalias import curvature, exercises, learning, losses, models, parallel, phase, rewind, soap
 from jaxalias.config import FineTuneConfig, OptimiserConfig
 from jaxalias.cycles import Cycle
 from jaxalias.exercises import Student
@@ -154,10 +154,10 @@ def prepare(model: Model, students: Sequence[Student], sample_rate: int, teacher
             terms = add_up(tones, heavy)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=1), gradients)
         steps, moments = jax.vmap(
-            lambda rate, loss, g, moments, params, probes: optimiser.update(
-                g, moments, params, probes=probes, loss=loss, number=number, rate=rate
+            lambda g, moments, params, average, loss, rate, probes: optimiser.update(
+                g, moments, params, average=average, loss=loss, rate=rate, probes=probes, number=number
             )
-        )(state.rate, terms["loss"], gradient, state.optimiser, state.params, probes)
+        )(gradient, state.optimiser, state.params, state.average, terms["loss"], state.rate, probes)
         params = optax.apply_updates(state.params, steps)
         average = optax.incremental_update(params, state.average, 1 - config.optimiser.ema_decay)
         memory = jax.tree.map(lambda every, part: every.at[:, batch].set(part), state.memory, after)
@@ -214,7 +214,7 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
     """Adam, SOAP or Gauss-Newton steps on a constant or cosine schedule, clipped and pulled to the start if set.
 
     Its update takes `rate`, the learning rate before the schedule, which may be each student's own; for SOAP's steps
-    `number`, of the updates before it; for Gauss-Newton's that and `probes`; to skip spikes `number` and `loss`.
+    `number`, of the updates before it; for Gauss-Newton's that and `probes`; and what `rewind_above` says.
     """
     decay = optax.constant_schedule(1.0)
     if config.schedule == "cosine":
@@ -230,7 +230,7 @@ def build_optimiser(config: OptimiserConfig, updates: int) -> optax.GradientTran
         directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
         chain = optax.chain(clip, directions, pull, scaled)
     optimiser = optax.with_extra_args_support(chain)
-    return spikes.skip_spikes(optimiser, config.skip_spikes) if config.skip_spikes else optimiser
+    return rewind.rewind_above(config.rewind_above, optimiser) if config.rewind_above else optimiser
 
 
 def scale_by_rate() -> optax.GradientTransformationExtraArgs:
