@@ -44,8 +44,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
     A recurrent model: ESR of each tone, averaged over tones, plus 0.03 times a soft hinge of each tone's NMR at -15 dB;
     some music among the tones, from the first sample that a player plays; SOAP's steps (`soap`) with cosine decay,
-    clipped, at a rate that throws the model out of its aliases before it is mended; the moving average of the
-    parameters is exported.
+    clipped, at the highest rate that does little harm at first (`trial`); the moving average of the parameters is
+    exported.
 
     A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
     harmonics; what counts beside the ESR is the amplitude of the aliases alone, and the steps are Gauss-Newton's
@@ -53,10 +53,11 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
     Tones up to MIDI 112 (5.3 kHz): those above alias most, are given up least, and take most of the gradient.
 
-    Obtained on one core of two, the other at work too (experiments/RESULTS.md), NMR-S and HESR-T in dB, in brackets
-    those of the authors' student. AMD EPYC: Broadcast LSTM, 17 minutes: from 8.8 to -24.7, -28.4 (-20.9, -26.1). Mesa
-    LSTM, 17 minutes: from 24.9 to -30.5, -30.4 (-15.7, -22.8). Intel Xeon, 1.3 times as fast: Broadcast TCN, 7 minutes:
-    from 11.8 to -25.2, -21.2 (-23.4, -15.1). 5150 NAM, 7 minutes: from 10.1 to -22.1, -19.6.
+    Obtained (experiments/RESULTS.md), NMR-S and HESR-T in dB, in brackets those of the authors' student. One core of
+    two of an AMD EPYC, the other at work too: Broadcast LSTM, 17 minutes: from 8.8 to -24.7, -28.4 (-20.9, -26.1).
+    H100, ten LSTMs in one program, 2.5 minutes: Mesa LSTM: from 24.9 to -27.5, -33.0 (-15.7, -22.8). One core of an
+    Intel Xeon, 1.3 times as fast: Broadcast TCN, 7 minutes: from 11.8 to -25.2, -21.2 (-23.4, -15.1). 5150 NAM, 7
+    minutes: from 10.1 to -22.1, -19.6.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
@@ -93,10 +94,12 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
     A recurrent model hears more music, all frequencies. What counts with it beside the ESR is the amplitude of what
     is wrong with a tone, so that the loudest aliases lead; music has no NMR: its target holds the teacher's aliases.
+    Where its loss leaps it goes on from the average (`rewind`).
 
-    Obtained like the above. H100, four LSTMs in one program, 3.3 minutes: Broadcast LSTM from 8.8 to -24.8, -30.5
-    (-20.9, -26.1), Mesa LSTM from 24.9 to -30.6, -32.0 (-15.7, -22.8). Intel Xeon: 5150 NAM, 14 minutes: from 10.1 to
-    -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to -30.7, -23.0 (-23.4, -15.1).
+    Obtained like the above. H100, several LSTMs in one program, 3.3 and 3.6 minutes, before there was a rewind:
+    Broadcast LSTM from 8.8 to -24.8, -30.5 (-20.9, -26.1), Mesa LSTM from 24.9 to -26.6, -32.5 (-15.7, -22.8). Intel
+    Xeon: 5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to
+    -30.7, -23.0 (-23.4, -15.1).
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
