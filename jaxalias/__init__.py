@@ -34,11 +34,13 @@ from jaxalias import (
     parallel,
     phase,
     presets,
+    rewind,
     runs,
     sines,
     soap,
     teacher,
     training,
+    trial,
 )
 
 __all__ = [
@@ -58,10 +60,12 @@ __all__ = [
     "parallel",
     "phase",
     "presets",
+    "rewind",
     "runs",
     "sines",
     "soap",
     "teacher",
     "training",
+    "trial",
 ]
 __version__ = version("jaxalias")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark, stages
-from jaxalias import config, cycles, exercises, harmonics, models, nmr, phase, presets, runs, sines
+from jaxalias import config, cycles, exercises, harmonics, models, nmr, phase, presets, runs, sines, training
 from jaxalias.frames import Frames
 
 FS = stages.SAMPLE_RATE
@@ -134,7 +134,7 @@ def test_peer_updates(torch, peers, name):
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 
-    state = run.lead_in(run.start(), drawn)
+    state = run.lead_in(training.begin(run).state, drawn)
     peer.lead_in(torch.tensor(lead_in))
     for _ in range(3):
         state, terms = run.update(state, drawn, 0)

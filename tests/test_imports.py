@@ -12,8 +12,8 @@ ORDER = (
     "config", "parallel", "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher",
     "oversampling", "harmonics_table",
     "recordings", "frames", "excerpts", "exercises",
-    "nmr", "losses", "metrics", "presets", "learning", "curvature", "soap", "runs", "training", "architectures",
-    "pretraining", "checkpoints", "evaluation", "corrective_filter", "music",
+    "nmr", "losses", "metrics", "presets", "learning", "curvature", "soap", "rewind", "runs", "training", "trial",
+    "architectures", "pretraining", "checkpoints", "evaluation", "corrective_filter", "music",
     "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pictures", "pareto", "reporting", "page",
     "listening_page",
 )  # fmt: skip

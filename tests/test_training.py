@@ -115,7 +115,7 @@ def test_a_run_keeps_its_best_and_a_record_of_every_update(prepared: Prepared, u
 
 def test_loss_falls_on_a_batch_that_is_heard_again(prepared: Prepared) -> None:
     run = prepared.run
-    batch, state, losses = run.draw(keys(0)), run.start(), []
+    batch, state, losses = run.draw(keys(0)), training.begin(run).state, []
     state = state._replace(params=state.params | {"head_bias": state.params["head_bias"] + 0.2})
     for _ in range(3):
         state = run.lead_in(state, batch)
@@ -198,7 +198,7 @@ def test_knobs_are_drawn_for_every_tone_and_learned() -> None:
     for knob in (first[0, 0, :, 0], first[0, 0, :, 1]):
         assert stats.kstest(knob, "uniform").pvalue > tolerances.UNLIKELY
     assert len(np.unique([first, second])) == 160
-    state, drawn = run.start(), run.draw(keys(0))
+    state, drawn = training.begin(run).state, run.draw(keys(0))
     before = np.array(state.params["weight_ih_l0"])
     after, _ = run.update(run.lead_in(state, drawn), drawn, 0)
     assert (np.asarray(after.params["weight_ih_l0"]) != before).all(axis=1).mean() > 0.9  # columns of knobs too
@@ -256,7 +256,7 @@ def test_no_checkpoint_holds_parameters_that_are_no_numbers(prepared: Prepared) 
 
 def test_average_is_an_exponential_moving_one(prepared: Prepared) -> None:
     run = prepared.run
-    batch, state = run.draw(keys(5)), run.start()
+    batch, state = run.draw(keys(5)), training.begin(run).state
     average = jax.tree.map(np.array, state.params)
     for number in range(3):
         state, _ = run.update(state, batch, number)
@@ -411,7 +411,7 @@ def test_a_start_is_that_of_a_player(factor: int) -> None:
         begin = int(sounding.argmax())
         places = np.lib.stride_tricks.sliding_window_view(np.float32(noise().x), len(row) - begin)
         assert (np.abs(places - row[begin:]).max(axis=1) == 0).sum() == 1
-    model, (student,), state = models.build(LSTM), run.students, run.start()
+    model, (student,), state = models.build(LSTM), run.students, training.begin(run).state
     play = oversampling.oversample(
         lambda x: model.apply(student.teacher, x, model.initial_state(student.teacher, x.shape[0]))[0], factor
     )
