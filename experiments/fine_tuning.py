@@ -57,7 +57,7 @@ class Training(NamedTuple):
     @property
     def learning_rate(self) -> float | None:
         """With which it was trained: that of its config, or a lower one (`jaxalias.trial`)."""
-        return None if self.progress is None else float(self.progress.state.rate[0])
+        return None if self.progress is None else float(str(self.progress.state.rate[0]))  # 0.004, also of a float32
 
 
 def load(paths: Sequence[Path]) -> Iterator[ModelFile]:

@@ -115,12 +115,11 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The best that is known, an hour or little more: as `balanced`, twice as long.
+    """The best that is known, an hour or little more: as `balanced`, twice as long, a recurrent model with more tones.
 
-    Obtained like the above. H100, four LSTMs in one program, 7 minutes: Broadcast LSTM from 8.8 to -27.9, -32.2 (-20.9,
-    -26.1), Mesa LSTM from 24.9 to -32.3, -34.9 (-15.7, -22.8); 0.43 s an update on one core of the EPYC. Intel Xeon:
-    Broadcast TCN, 27 minutes: from 11.8 to -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7,
-    -20.6.
+    Obtained like the above. One core of the EPYC: Broadcast LSTM, 73 minutes: from 8.8 to -29.7, -32.6 (-20.9, -26.1).
+    Mesa LSTM, 74 minutes: from 24.9 to -31.5, -35.3 (-15.7, -22.8). Intel Xeon: Broadcast TCN, 27 minutes: from 11.8 to
+    -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
     """
     config = balanced(model)
     changes = {"preset": "best", "updates": 2 * config.updates}
