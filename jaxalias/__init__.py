@@ -15,57 +15,28 @@ Axes in signatures: b batch, t samples, k harmonic, f FFT bin, n STFT frame, z c
 c channel. Suffixes name units: _hz, _db, _s; a bare length is in samples. Signals are (b, t).
 """
 
+from importlib import import_module
 from importlib.metadata import version
-
-from jaxalias import (
-    config,
-    curvature,
-    cycles,
-    dsp,
-    evaluation,
-    exercises,
-    harmonics,
-    harmonics_table,
-    learning,
-    losses,
-    metrics,
-    models,
-    nmr,
-    parallel,
-    phase,
-    presets,
-    rewind,
-    runs,
-    sines,
-    soap,
-    teacher,
-    training,
-    trial,
-)
+from types import ModuleType
 
 __all__ = [
     "config",
-    "curvature",
-    "cycles",
-    "dsp",
     "evaluation",
-    "exercises",
-    "harmonics",
-    "harmonics_table",
-    "learning",
+    "listening",
     "losses",
-    "metrics",
     "models",
-    "nmr",
-    "parallel",
-    "phase",
-    "presets",
-    "rewind",
-    "runs",
-    "sines",
-    "soap",
-    "teacher",
+    "optimisers",
+    "pretraining",
+    "reporting",
+    "signals",
+    "targets",
     "training",
-    "trial",
 ]
 __version__ = version("jaxalias")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a sub-package when it is first asked for: `jaxalias --help` needs none of them."""
+    if name in __all__:
+        return import_module(f"jaxalias.{name}")
+    raise AttributeError(f"module 'jaxalias' has no attribute {name!r}")

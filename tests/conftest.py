@@ -9,9 +9,10 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "phase", "dsp", "models", "sines", "cycles", "harmonics", "teacher", "harmonics_table", "frames", "excerpts",
-    "exercises", "nmr", "losses", "metrics", "learning", "curvature", "runs", "training", "recordings", "pretraining",
-    "oversampling", "evaluation", "audio_files", "listening", "webmushra", "ratings", "rating_statistics", "pareto",
+    "signals", "models", "targets", "losses", "optimisers.gauss_newton",
+    "training.exercises", "training.excerpts", "training.frames", "training.learning", "training.loop", "training.runs",
+    "pretraining.training", "evaluation.metrics", "evaluation.sine_set",
+    "listening.stimuli", "listening.webmushra", "listening.ratings", "listening.statistics", "reporting.pareto",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""
 

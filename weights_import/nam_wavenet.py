@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, FiniteFloat, PositiveInt
 
+from jaxalias.config.record import Record
+from jaxalias.config.wavenet import Activation, ActivationConfig, FiLMsConfig, LayerArrayConfig, WaveNetConfig
 from jaxalias.models import wavenet_plan
-from jaxalias.record import Record
-from jaxalias.wavenet_config import Activation, ActivationConfig, FiLMsConfig, LayerArrayConfig, WaveNetConfig
 from weights_import import checks
 from weights_import.model_file import ModelFileError, fault
 
@@ -133,7 +133,7 @@ def wavenet_config(
 
 
 def activation(value: Any, key: str) -> Any:
-    """A name, or a record of a name and its parameters, as `wavenet_config.AnyActivation` is in JSON."""
+    """A name, or a record of a name and its parameters, as `wavenet.AnyActivation` is in JSON."""
     described = {"type": value} if isinstance(value, str) else value
     if not isinstance(described, dict):
         raise fault(key, "must be a name, or an object with a type", value)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, Key
 
 from jaxalias.config import ConvNetConfig, GRUConfig, LinearConfig, LSTMConfig, ModelConfig
-from jaxalias.dsp import require_precision
 from jaxalias.models import convnet, feedforward, gru, lstm, recurrent, wavenet, wavenet_plan
+from jaxalias.signals.dsp import require_precision
 
 Params = Any  # a nested dict of arrays
 State = Any  # a pytree of arrays whose first axis is the batch

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxalias.wavenet_config import ActivationConfig, AnyActivation
+from jaxalias.config.wavenet import ActivationConfig, AnyActivation
 
 _SLOPE = 0.01  # what the players take where a file names no slope
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax.scipy.signal import fftconvolve
 from jaxtyping import Array, Float
 
+from jaxalias.config.wavenet import ConvNetConfig, LinearConfig
 from jaxalias.models import activations
 from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, shares
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.initial_weights import uniform
-from jaxalias.wavenet_config import ConvNetConfig, LinearConfig
 
 
 def receptive_field(config: ConvNetConfig) -> int:

@@ -3,8 +3,8 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxalias.config.wavenet import FiLMConfig
 from jaxalias.models.convolution import Pointwise, newest
-from jaxalias.wavenet_config import FiLMConfig
 
 
 class FiLM(nn.Module):

@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxalias.config.wavenet import LayerArrayConfig, PostHeadConfig, WaveNetConfig
 from jaxalias.models import activations, wavenet_plan
 from jaxalias.models.convolution import DilatedConv, Loop, Pointwise, newest, remembered, shares
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.film import FiLM
-from jaxalias.wavenet_config import LayerArrayConfig, PostHeadConfig, WaveNetConfig
 
 
 class WaveNet(nn.Module):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxalias.wavenet_config import AnyActivation, GatingMode, LayerArrayConfig, WaveNetConfig
+from jaxalias.config.wavenet import AnyActivation, GatingMode, LayerArrayConfig, WaveNetConfig
 
 
 class Layer(NamedTuple):

@@ -1,1 +1,0 @@
-"""The commands. Everything importable stands in `jaxalias` and `weights_import`."""

@@ -1,0 +1,309 @@
+"""What all commands share: options, exit codes, progress, records of a run."""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jaxalias import models
+from jaxalias.signals import audio_files
+from jaxalias.training import parallel
+from weights_import import ModelFile, Network
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "shipped"
+SHIPPED_MODEL = SHIPPED_MODELS / "distortion_lstm-40.json"
+_PLAIN_LINE_EVERY_S = 10.0
+_LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
+KNOB_DEFAULT = 0.5
+
+
+class BadInputError(Exception):
+    """What the user gave cannot be used: one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors are one line on stderr and exit code 2."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        self.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+        self.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+    def error(self, message: str) -> Any:
+        """As argparse calls it."""
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def positive_int(text: str) -> int:
+    """An argparse type."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def natural_int(text: str) -> int:
+    """An argparse type: 0 or more, as a seed is."""
+    return 0 if text == "0" else positive_int(text)
+
+
+def knob_position(text: str) -> float:
+    """An argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def add_knobs(parser: argparse.ArgumentParser) -> None:
+    """The option `--knobs` of the commands that play models."""
+    what = f"where the knobs of a model stand, 0 to 1, one for each (None: {KNOB_DEFAULT} each)"
+    parser.add_argument("--knobs", type=knob_position, nargs="+", metavar="POSITION", help=what)
+
+
+def knobs_of(file: ModelFile, network: Network, given: Sequence[float] | None) -> tuple[float, ...]:
+    """Where the knobs of a model stand: as given, or in the middle; () where it has none.
+
+    Raises:
+        BadInputError: another number was given than the model has knobs.
+    """
+    count = models.build(network.config).knobs
+    if given is not None and len(given) != count:
+        raise BadInputError(
+            f"{file.label(network)}: --knobs must be {count or 'left out'}, as the model has {count}, got {len(given)}"
+        )
+    return (KNOB_DEFAULT,) * count if given is None else tuple(given)
+
+
+@contextmanager
+def input_errors(prefix: str = "") -> Iterator[None]:
+    """ValueError and OSError from reading the user's input become `BadInputError`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise BadInputError(f"{prefix}: {line}" if prefix else line) from error
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
+    jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # there are many small ones
+    try:
+        main()
+    except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def join_hosts() -> None:
+    """Become one of several processes; before any computation. What JAX cannot find out stands in the environment."""
+    ask = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
+    try:
+        given: dict[str, Any] = {key: int(os.environ[name]) for key, name in ask.items() if name in os.environ}
+        jax.distributed.initialize(**given, shutdown_timeout_seconds=_LAST_HOST_S)
+    except (ValueError, RuntimeError) as error:
+        raise BadInputError(f"--distributed: {' '.join(str(error).split())}") from error
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compilation_cache() -> Path:
+    """Where compiled programs are kept between runs: apart for each kind of processor that shares the folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    about = Path("/proc/cpuinfo")
+    flags = re.search(r"^(?:flags|Features)\s*:.*$", about.read_text(), re.MULTILINE) if about.exists() else None
+    kind = f"{platform.machine()} {flags.group() if flags else platform.processor()}"
+    return home / "jaxalias" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) asks for an orderly stop, the second one interrupts."""
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: parallel.any_host(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar with the time remaining; plain lines where stderr is no terminal.
+
+    Yields `step(text, now)`: one more is done, or `now` so many, which may be fewer where something is tried again.
+    """
+    console = Console(stderr=True)
+    if quiet:
+        yield _silent
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(what, total=total, completed=done, text="")
+
+            def step(text: str = "", now: int | None = None) -> None:
+                bar.update(task, advance=1 if now is None else None, completed=now, text=text)
+
+            yield step
+    else:
+        yield _plain_lines(what, total, done)
+
+
+def _silent(text: str = "", now: int | None = None) -> None:
+    """Progress for nobody."""
+
+
+def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
+    started = printed = time.monotonic()
+    first = done
+
+    def step(text: str = "", now: int | None = None) -> None:
+        nonlocal done, first, printed, started
+        clock = time.monotonic()
+        if now is not None and now <= done:  # begun again
+            first, started, printed = now - 1, clock, clock
+        done = done + 1 if now is None else now
+        if done == total or clock - printed >= _PLAIN_LINE_EVERY_S:
+            printed = clock
+            left = (clock - started) / (done - first) * (total - done)
+            print(f"{what} {done}/{total}  {left / 60:.1f} min left  {text}", file=sys.stderr, flush=True)
+
+    return step
+
+
+def refuse_unwritable(output: Path, sources: Mapping[Path, str]) -> None:
+    """Find out before the training, not after it, that the result has no place to go.
+
+    Args:
+        sources: what is read and must stay, and what is said about `output` if it is that.
+    """
+    for source, what in sources.items():
+        if output.exists() and source.exists() and output.samefile(source):
+            raise BadInputError(f"--output {output} is {what}")
+    if output.is_dir():
+        raise BadInputError(f"--output {output} is a folder; give a file name")
+    with input_errors("--output"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):  # a name of its own: several hosts may look at once
+            pass
+
+
+def print_table(rows: list[list[str]], title: str) -> None:
+    """Header and rows on stdout."""
+    table = Table(title=title)
+    for index, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as given, folders as the files below them in order of name; hidden ones left out, each file once."""
+    seen = set()
+    for path in paths:
+        with input_errors():
+            if not path.exists():
+                raise ValueError(f"{path}: must be a file or a folder, there is none of this name")
+            below = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in below:
+            hidden = path.is_dir() and any(part.startswith(".") for part in file.relative_to(path).parts)
+            if not hidden and not file.is_dir() and file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with input_errors():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_audio(path: Path, sample_rate: int) -> np.ndarray:
+    """A whole clip at a rate (t,); what its reader warns of goes to stderr."""
+    recording = audio_files.read(path, sample_rate)
+    for warning in recording.warnings:
+        print(warning, file=sys.stderr)
+    return recording.samples
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Atomically, so that a reader never sees half a file."""
+    write_text(path, json.dumps(record, indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Likewise."""
+    with input_errors():
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text)
+        partial.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware: what a number needs beside it to be repeated."""
+    git = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return {
+        "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},
+        "commit": git.stdout.strip() or None,
+        "devices": [f"{device}, {device.device_kind}" for device in jax.devices()],
+        "cpus": os.cpu_count(),
+        "machine": platform.platform(),
+    }

@@ -1,0 +1,146 @@
+"""Measure models on sines and music: Table 1 of the paper for any models, with pictures and a page to listen to."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import weights_import
+from jaxalias import evaluation
+from jaxalias.commands import command_line, measuring, report
+from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.evaluation import Candidate
+from jaxalias.pretraining import devices
+from jaxalias.targets import oversampling
+from weights_import import ModelFile, Network
+
+
+def main() -> None:
+    """The command."""
+    args = parse_arguments()
+    files = load_models(args.teacher, args.student)
+    sample_rate = files[0].sample_rate
+    clips = measuring.load_clips(args.audio, args.recording, sample_rate)
+    groups = group(files, args.oversample, args.precision, args.knobs)
+    if args.report:
+        with input_errors("--report"):
+            args.report.mkdir(parents=True, exist_ok=True)
+    sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
+    record, performances = measuring.measure(groups, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet)
+
+    candidates = list(itertools.chain(*groups))
+    written = report.write(args.report, record, candidates, performances) if args.report else []
+    if args.json:
+        command_line.write_json(args.json, record)
+        written.append(args.json)
+    measuring.print_result(record, "mean over levels of the dB of each level's mean", written)
+
+
+def parse_arguments() -> Any:
+    """The options of INTERFACE.md."""
+    parser = command_line.Parser(__doc__)
+    add = parser.add_argument
+    add(
+        "--teacher",
+        type=Path,
+        default=command_line.SHIPPED_MODEL,
+        metavar="FILE",
+        help="the model that others are compared with",
+    )
+    add("--student", type=Path, nargs="+", default=[], metavar="FILE", help="models made from it")
+    add(
+        "--oversample",
+        type=command_line.positive_int,
+        nargs="+",
+        default=[],
+        metavar="M",
+        help="each model also at M times its rate",
+    )
+    add(
+        "--audio",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="music to play through the models, WAV or FLAC",
+    )
+    add(
+        "--recording",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what the device made of each --audio, in order; default: the teacher is the reference",
+    )
+    add("--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R")
+    add("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
+    add(
+        "--midi",
+        type=int,
+        nargs=2,
+        default=[21, 108],
+        metavar=("LOW", "HIGH"),
+        help="semitones of the sine set; 135 is 19.9 kHz",
+    )
+    add(
+        "--levels",
+        type=float,
+        nargs="+",
+        default=[-36.0, -18.0, -6.0],
+        metavar="DB",
+        help="peak levels of the sine set",
+    )
+    command_line.add_knobs(parser)
+    add("--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64")
+    args = parser.parse_args()
+    if not 0 <= args.midi[0] <= args.midi[1]:
+        parser.error(f"--midi: LOW must be at least 0 and at most HIGH, got {args.midi[0]} {args.midi[1]}")
+    if not all(-120 <= level <= 0 for level in args.levels):
+        parser.error(f"--levels: must lie between -120 and 0 dB, got {' '.join(map(str, args.levels))}")
+    if args.recording and len(args.recording) != len(args.audio):
+        parser.error(f"--recording: one for each --audio ({len(args.audio)}), got {len(args.recording)}")
+    return args
+
+
+def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
+    """Teacher first; all of one rate, since they are compared sample by sample."""
+    with input_errors():
+        files = [weights_import.load(path) for path in (teacher, *students)]
+    for file in files[1:]:
+        if file.sample_rate != files[0].sample_rate:
+            raise BadInputError(
+                f"{file.path}: sample_rate must be the teacher's {files[0].sample_rate} Hz, got {file.sample_rate}"
+            )
+    return files
+
+
+def group(
+    files: Sequence[ModelFile], factors: Sequence[int], precision: str, knobs: Sequence[float] | None
+) -> list[list[Candidate]]:
+    """For each model of the teacher's file, the largest first, itself and what is compared with it.
+
+    The models of a student's file go to their own teachers where there are as many of them, else to the largest.
+    """
+
+    def played(file: ModelFile, network: Network, role: str) -> list[Candidate]:
+        return at_rates(measuring.candidate_of(file, network, role, precision, knobs), factors)
+
+    teacher, *students = files
+    groups = [played(teacher, network, "teacher") for network in reversed(teacher.networks)]
+    for student in students:
+        same = len(student.networks) == len(groups)
+        for index, network in enumerate(reversed(student.networks)):
+            groups[index if same else 0] += played(student, network, "student")
+    return groups
+
+
+def at_rates(native: Candidate, factors: Sequence[int]) -> list[Candidate]:
+    """A model as it is, and at each multiple of its rate."""
+    return [
+        native._replace(play=oversampling.oversample(native.play, factor), oversample=factor)
+        for factor in sorted({1, *factors})
+    ]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

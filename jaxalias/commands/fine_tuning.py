@@ -1,0 +1,257 @@
+"""The training behind `finetune.py` and `sweep.py`: networks that can share a program do, each with its checkpoints."""
+
+import hashlib
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxalias
+import weights_import
+from jaxalias import evaluation, models
+from jaxalias.commands import command_line
+from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.config import FineTuneConfig, SineConfig
+from jaxalias.signals import playing
+from jaxalias.signals.recordings import Pair
+from jaxalias.targets import oversampling
+from jaxalias.training import loop, rate_search, runs
+from jaxalias.training.checkpoints import Checkpoints
+from jaxalias.training.exercises import Student
+from jaxalias.training.loop import Progress
+from weights_import import ModelFile, Network
+
+MUSIC_S, MUSIC_SEED = 60.0, 0  # of the training signal, for a config with `music_rows`
+
+
+class Audio(NamedTuple):
+    """The user's own recordings to train on, one joined to the other."""
+
+    files: tuple[Path, ...]
+    samples: np.ndarray  # (t,), at the rate of the models
+    sha256: str  # of the samples
+
+
+class Task(NamedTuple):
+    """One network to be fine-tuned."""
+
+    label: str  # the file, and which of its networks
+    network: Network
+    teacher: Network  # what it learns to answer as: itself as it was, or another of its file
+    config: FineTuneConfig
+    model_sha256: str  # of the file
+    run_dir: Path  # with its checkpoints
+    audio: Audio | None = None  # what a config with `music_rows` trains on; None: the project's training signal
+
+
+class Training(NamedTuple):
+    """What came of a task, alone or with others."""
+
+    progress: Progress | None  # of this student; None: its numbers were not finite any more
+    updates_here: int  # in this process
+    seconds: float
+
+    @property
+    def learning_rate(self) -> float | None:
+        """With which it was trained: that of its config, or a lower one (`jaxalias.training.rate_search`)."""
+        return None if self.progress is None else float(str(self.progress.state.rate[0]))  # 0.004, also of a float32
+
+
+def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
+    """Files of models that can be fine-tuned, and whose results can go by the names of the files."""
+    stems = [path.stem for path in paths]
+    for path in paths:
+        if stems.count(path.stem) > 1:
+            raise BadInputError(
+                f"{path}: another model has the name {path.stem} too; results go by name, give it another"
+            )
+    for path in paths:
+        with input_errors():
+            source = weights_import.load(path)
+            weights_import.require_trainable(source)
+        yield source
+
+
+def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig) -> Audio:
+    """Recordings to train on, each long enough for one excerpt: as long as a tone, settling and analysed part.
+
+    Raises:
+        BadInputError: a file, named, is no audio, is shorter than that, or holds nothing but silence.
+    """
+    least = round(sines.settling_s * sample_rate) + round(sines.analysed_s * sample_rate)
+    with input_errors():
+        parts = [command_line.read_audio(path, sample_rate) for path in files]
+    for path, part in zip(files, parts, strict=True):
+        if len(part) < least:
+            raise BadInputError(
+                f"{path}: must hold at least {least} samples at {sample_rate} Hz "
+                f"({least / sample_rate:.1f} s) to be trained on, got {len(part)}"
+            )
+        if not part.any():
+            raise BadInputError(f"{path}: must hold a signal to be trained on, is silent")
+    samples = np.concatenate(parts)
+    return Audio(tuple(files), samples, hashlib.sha256(samples.tobytes()).hexdigest())
+
+
+def claim(task: Task) -> Checkpoints:
+    """The checkpoints of a task, in a folder that holds no other one's."""
+    identity = {
+        "config": task.config.model_dump(mode="json"),
+        "model": task.network.config.model_dump(mode="json"),
+        "model_sha256": task.model_sha256,
+        "teacher": task.teacher.name,
+        "train_audio_sha256": task.audio and task.audio.sha256,
+    }
+    with input_errors():
+        return Checkpoints(task.run_dir, identity)
+
+
+Group = Sequence[tuple[Task, Checkpoints]]
+
+
+def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, int]]:
+    """Tasks that can be trained in one program, and after which update they go on.
+
+    Together go those of one shape and sample rate that are equally far, if their configs allow it (`runs.shared`).
+    Where the last run was killed between two saves, those that are ahead go back to the checkpoint before.
+
+    Args:
+        most: tasks in one program.
+    """
+
+    def shape(entry: tuple[Task, Checkpoints]) -> str:
+        task = entry[0]
+        return repr((task.network.config, task.teacher.config, task.network.sample_rate, runs.shared(task.config)))
+
+    def at_most(group: Group) -> Iterator[Group]:
+        size = most or len(group)
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    alike = (list(group) for _, group in itertools.groupby(sorted(claimed, key=shape), key=shape))
+    for group in itertools.chain.from_iterable(map(at_most, alike)):
+        least = min(max(checkpoints.steps(), default=0) for _, checkpoints in group)
+        by_step: dict[int, list[tuple[Task, Checkpoints]]] = {}
+        for task, checkpoints in group:
+            steps = checkpoints.steps()
+            by_step.setdefault(least if least in steps else max(steps, default=0), []).append((task, checkpoints))
+        for step, together in by_step.items():
+            yield together, step
+
+
+def play_music(task: Task) -> Pair:
+    """The music of a task, and what the teacher makes of it at the multiple of its rate that is asked for."""
+    x = task.audio.samples if task.audio else playing.make(MUSIC_S, task.teacher.sample_rate, MUSIC_SEED)
+    play = evaluation.player(models.build(task.teacher.config), task.teacher.params)
+    return Pair(x, np.asarray(oversampling.oversample(play, task.config.teacher_oversampling)(jnp.asarray(x)[None]))[0])
+
+
+def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
+    """Train a group from the update that it has reached to the last; what came of each task."""
+    tasks, config = [task for task, _ in group], group[0][0].config
+    quiet = quiet or jax.process_index() > 0
+    if config.table_tones and not quiet:
+        print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    with input_errors():
+        students = [
+            Student(
+                task.label, task.teacher.params, task.config,
+                initial=task.network.params, music=play_music(task) if config.music_rows else None,
+            )
+            for task in tasks
+        ]  # fmt: skip
+        model, teacher = (models.build(network.config) for network in (tasks[0].network, tasks[0].teacher))
+        run = runs.prepare(model, students, tasks[0].network.sample_rate, teacher)
+    for task, left_out in zip(tasks, run.left_out, strict=True):
+        if left_out and not quiet:
+            what = "tones have more than one settled answer and are left out"
+            print(f"{task.label}: {left_out} of {config.table_tones} {what}", file=sys.stderr)
+    fresh = loop.begin(run)
+    progress = fresh
+    if done:
+        like = loop.split(fresh)
+        with input_errors():
+            pairs = zip(group, like, strict=True)
+            saved = [checkpoints.restore(done, part) for (_, checkpoints), part in pairs if part]
+        progress = loop.join(saved, fresh)
+
+    def save(parts: Sequence[Progress | None]) -> None:
+        for (_, checkpoints), part in zip(group, parts, strict=True):
+            if part is not None and part.updates_done:
+                checkpoints.save(part)
+
+    where = tasks[0].run_dir if len(tasks) == 1 else f"{len(tasks)} folders"
+    name = "update" if len(tasks) == 1 else f"update of {len(tasks)} models"
+    with (
+        command_line.stop_on_interrupt() as should_stop,
+        command_line.progress(name, config.updates, done, quiet=quiet) as step,
+    ):
+        if done and not quiet:
+            print(f"resuming after update {done} of {config.updates} in {where}", file=sys.stderr, flush=True)
+
+        def show(record: dict[str, float]) -> None:
+            step("  ".join(f"{name} {record[name]:.4g}" for name in ("loss", "ESR", "NMR")), round(record["update"]))
+
+        try:
+            if not done:
+                rates = rate_search.find(run, on_update=show, should_stop=should_stop)
+                progress = loop.begin(run, rates)
+                tell_lowered(tasks, rates, quiet)
+            progress = loop.advance(run, progress, on_update=show, on_checkpoint=save, should_stop=should_stop)
+        except loop.DivergedError:
+            return [Training(None, 0, 0.0)] * len(group)
+        finally:
+            for _, checkpoints in group:
+                checkpoints.close()
+    if progress.updates_done < config.updates:
+        message = f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes"
+        print(message, file=sys.stderr)
+        raise SystemExit(130)
+    for task, before, after in zip(tasks, fresh.best_loss, progress.best_loss, strict=True):
+        if before == after:
+            what = "no update improved the validation loss: the student is the model as it was; try more updates"
+            print(f"{task.label}: {what}", file=sys.stderr)
+    seconds = time.monotonic() - started
+    return [Training(part, progress.updates_done - done, seconds) for part in loop.split(progress)]
+
+
+def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> None:
+    """Say which models are trained at a lower learning rate than that of their config."""
+    for task, rate in zip(tasks, rates, strict=True):
+        highest = task.config.optimiser.learning_rate
+        if rate < highest and not quiet:
+            what = f"learning rate {rate:.3g}: at twice that the first updates do harm"
+            print(f"{task.label}: {what} (its config has {highest:g})", file=sys.stderr, flush=True)
+
+
+def export(
+    source: ModelFile, tasks: Sequence[Task], parts: Sequence[Progress], output: Path, also: Mapping[str, Any] = {}
+) -> ModelFile:
+    """Write the best students in the format of the source and read them back.
+
+    Args:
+        tasks: one for each network of the source, in its order; what came of them in `parts`.
+        also: to be noted in the file, beside preset, updates, seed and teacher.
+    """
+    config, audio = tasks[-1].config, tasks[-1].audio
+    note = {
+        "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
+        "program": f"jaxalias {jaxalias.__version__}",
+        "source": source.path.name,
+        "preset": config.preset,
+        "updates": config.updates,
+        "seed": config.seed,
+        "teacher": "own" if all(task.teacher is task.network for task in tasks) else "largest",
+        **({"train_audio": [path.name for path in audio.files]} if audio else {}),
+        **also,
+    }
+    with input_errors():
+        best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
+        weights_import.save(output, weights_import.fine_tuned(source, best, note))
+        return weights_import.load(output)

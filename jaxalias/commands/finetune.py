@@ -1,0 +1,254 @@
+"""Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
+
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxalias import models
+from jaxalias.commands import command_line, fine_tuning, measuring, report
+from jaxalias.commands.command_line import KNOB_DEFAULT, BadInputError
+from jaxalias.commands.fine_tuning import Task, Training
+from jaxalias.config import FineTuneConfig
+from jaxalias.config.presets import PRESETS
+from jaxalias.evaluation import audio_set
+from weights_import import ModelFile, Network
+
+TONES_PER_MUSIC_ROW = 5  # at most, with --train-audio
+KNOB_POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Job(NamedTuple):
+    """One model file: what is done to its networks, where the results go."""
+
+    source: ModelFile
+    tasks: tuple[Task, ...]  # in the order of its networks
+    run_dir: Path
+    output: Path
+
+
+def main() -> None:
+    """The command."""
+    args = parse_arguments()
+    if args.distributed:
+        command_line.join_hosts()
+    jobs = list(plan(args))
+    clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
+    if args.train_audio:
+        refuse_trained_on(args.audio, args.train_audio)
+    claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
+
+    several = len(jobs) > 1
+    results: dict[str, Training] = {}
+    records = []
+    for group, done in fine_tuning.in_step(claimed):
+        trained = fine_tuning.fine_tune(group, done, args.quiet)
+        results |= {task.label: result for (task, _), result in zip(group, trained, strict=True)}
+        for job in [job for job in jobs if all(task.label in results for task in job.tasks)]:
+            jobs.remove(job)
+            found = [results[task.label] for task in job.tasks]
+            if jax.process_index() == 0 and all(result.progress for result in found):
+                records.append(finish(job, found, clips[job.source.sample_rate], args.quiet))
+    if args.json and records:
+        command_line.write_json(args.json, {"runs": records} if several else records[0])
+        print(f"wrote {args.json}")
+    failed = [task for task, _ in claimed if results[task.label].progress is None]
+    for task in failed:
+        what = "diverged: its loss or its parameters are not finite any more"
+        print(f"{task.label}: {what}; the last good checkpoint is in {task.run_dir}", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)
+
+
+def parse_arguments() -> Any:
+    """The options of INTERFACE.md."""
+    parser = command_line.Parser(__doc__)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        nargs="+",
+        default=[command_line.SHIPPED_MODEL],
+        metavar="FILE",
+        help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; several of one shape are "
+        "trained together, and a folder stands for the files in it",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the student goes; of several a folder (default: into the run folder)",
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="checkpoints and report; the same folder again resumes; of several models one that holds a folder for "
+        "each (default: runs/MODEL-PRESET)",
+    )
+    parser.add_argument(
+        "--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/config/presets.py"
+    )
+    parser.add_argument(
+        "--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the preset's)"
+    )
+    parser.add_argument(
+        "--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)"
+    )
+    parser.add_argument(
+        "--table-tones",
+        type=command_line.positive_int,
+        metavar="N",
+        help="run the teacher on N tones, once, and train on these at any phase (default: new tones in every batch)",
+    )
+    parser.add_argument(
+        "--teacher",
+        choices=["own", "largest"],
+        default="own",
+        help="in a container of several sizes: what each learns to answer as, itself as it was or the largest",
+    )
+    parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
+    parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="music to play through teacher and student, WAV or FLAC: ESR and MRSL in the table, players in the report",
+    )
+    parser.add_argument(
+        "--train-audio",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="your own dry recordings to train on among the tones, WAV or FLAC, in the place of the project's training "
+        f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
+        "among them",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts with this command line and one file system: on a TPU pod, under Slurm or Open MPI "
+        "as it is, elsewhere with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set",
+    )
+    return parser.parse_args()
+
+
+def plan(args: Any) -> Iterator[Job]:
+    """What is to be done, checked as far as it can be before the training."""
+    paths = list(command_line.find_files(args.model))
+    read_audio = functools.cache(functools.partial(fine_tuning.read_audio, args.train_audio))  # once at each rate
+    several = len(paths) > 1
+    for source in fine_tuning.load(paths):
+        path = source.path
+        run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
+        if several and args.run_dir:
+            run_dir = args.run_dir / path.stem
+        name = f"{path.stem}_antialiased{path.suffix}"
+        output = args.output or run_dir / name
+        if several and args.output:
+            output = args.output / name
+        command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
+        digest = command_line.digest(path)
+        configs = [resolve_config(args, network) for network in source.networks]
+        audio = None
+        if args.train_audio:
+            refuse_knobs(source)
+            audio = read_audio(source.sample_rate, configs[0].sines)
+        tasks = [
+            Task(
+                source.label(network), network, source.network if args.teacher == "largest" else network,
+                config, digest, run_dir / network.name.replace(" ", "_"), audio,
+            )
+            for network, config in zip(source.networks, configs, strict=True)
+        ]  # fmt: skip
+        yield Job(source, tuple(tasks), run_dir, output)
+
+
+def resolve_config(args: Any, network: Network) -> FineTuneConfig:
+    """The preset for this kind of model, with what the command line changes; with --train-audio enough music."""
+    config = PRESETS[args.preset](network.config).model_dump() | {"seed": args.seed}
+    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
+    config |= {key: value for key, value in changes.items() if value is not None}
+    if args.train_audio:
+        config["music_rows"] = max(1, config["music_rows"], config["batch_size"] // TONES_PER_MUSIC_ROW)
+    return FineTuneConfig.model_validate(config)
+
+
+def refuse_knobs(source: ModelFile) -> None:
+    """A recording has its target at one position of the knobs, and a run draws them."""
+    for network in source.networks:
+        if models.build(network.config).knobs:
+            raise BadInputError(f"{source.label(network)}: --train-audio must be left out, as the model has knobs")
+
+
+def refuse_trained_on(held_out: Sequence[Path], trained: Sequence[Path]) -> None:
+    """What the student is measured on tells something only if it was not trained on it, under whatever name."""
+    known = {command_line.digest(path): path for path in trained}
+    for path in held_out:
+        same = known.get(command_line.digest(path))
+        if same is not None:
+            raise BadInputError(f"--audio {path}: must not be trained on, is {same} of --train-audio; leave one out")
+
+
+def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip], quiet: bool) -> dict[str, Any]:
+    """Export, measure and report; the record of INTERFACE.md.
+
+    Students are measured against their teachers, models with knobs at several positions (`positions`). Pictures
+    and page show the largest network, its knobs in the middle. A model that learned from a larger one is also
+    measured as it was, against the same teacher.
+    """
+    parts = [result.progress for result in results if result.progress is not None]
+    student = fine_tuning.export(job.source, job.tasks, parts, job.output)
+    groups = [
+        [
+            measuring.candidate_of(job.source, task.teacher, "teacher", knobs=knobs),
+            *(
+                measuring.candidate_of(file, network, "student", knobs=knobs)
+                for file, network in ((job.source, task.network), (student, trained))
+                if network is not task.teacher
+            ),
+        ]
+        for task, trained in reversed(list(zip(job.tasks, student.networks, strict=True)))
+        for knobs in positions(models.build(trained.config).knobs)
+    ]
+    record, performances = measuring.measure(groups, job.source.sample_rate, clips, quiet=quiet)
+    networks = [
+        {
+            "label": task.label,
+            "updates": task.config.updates,
+            "seconds": result.seconds,
+            "updates_per_second": result.updates_here / result.seconds if result.updates_here else None,
+            "preset": task.config.preset,
+            "learning_rate": result.learning_rate,
+            "teacher": job.source.label(task.teacher),
+            "config": task.config.model_dump(mode="json"),
+            "train_audio": [str(path) for path in task.audio.files] if task.audio else [],
+            "history": part.history[0],
+        }
+        for task, result, part in zip(job.tasks, results, parts, strict=True)
+    ]
+    largest = {key: value for key, value in networks[-1].items() if key != "label"}
+    record |= {**largest, "output": str(job.output), "networks": networks}
+    path = job.run_dir / "result.json"
+    written = [job.output, *report.write(job.run_dir, record, groups[0], performances), path]
+    command_line.write_json(path, record)
+    measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
+    return record
+
+
+def positions(knobs: int) -> list[tuple[float, ...] | None]:
+    """Where the knobs stand when a model is measured: all in the middle, then each in turn from end to end."""
+    if not knobs:
+        return [None]
+    middle = (KNOB_DEFAULT,) * knobs
+    moved = [(*middle[:knob], at, *middle[knob + 1 :]) for knob in range(knobs) for at in KNOB_POSITIONS]
+    return [middle, *(position for position in moved if position != middle)]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

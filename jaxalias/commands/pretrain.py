@@ -1,0 +1,228 @@
+"""Train a model of a device: from what went into it and what came out, or from a built-in virtual device."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import weights_import
+from jaxalias.commands import command_line, measuring
+from jaxalias.commands.command_line import input_errors
+from jaxalias.config import LSTMConfig, PretrainConfig
+from jaxalias.evaluation import audio_set
+from jaxalias.models import build
+from jaxalias.pretraining import devices, training
+from jaxalias.pretraining.architectures import ARCHITECTURES, Architecture
+from jaxalias.signals import audio_files, playing, recordings
+from jaxalias.signals.recordings import Pair
+from jaxalias.training.checkpoints import Checkpoints
+from weights_import import ModelFile, fresh
+
+DEFAULT = "lstm-40"
+
+
+def main() -> None:
+    """The command."""
+    args = parse_arguments()
+    kind = ARCHITECTURES[args.model]
+    if args.signal:
+        write_signal(args.signal, args.seconds, args.sample_rate or kind.sample_rate, args.seed)
+        return
+    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "seed") if getattr(args, key) is not None}
+    config = PretrainConfig.model_validate(kind.training.model_dump() | changes)
+    run_dir = args.run_dir or Path("runs") / f"pretrain-{args.device or args.target[0].stem}-{args.model}"
+    suffix = {"guitarml": ".json", "nam": ".nam"}[kind.format]
+    output = args.output or run_dir / f"{args.device or args.target[0].stem}_{args.model}{suffix}"
+    read = {path: f"the recording {path}; give another name" for path in (*args.input, *args.target)}
+    command_line.refuse_unwritable(output, read)
+    train, held_out = make_pairs(args, kind, config, run_dir)
+    progress = fit(kind, config, train, held_out, run_dir, args.quiet)
+    if progress.updates_done < config.updates:
+        print(f"stopped after update {progress.updates_done} of {config.updates}; the same command resumes",
+              file=sys.stderr)  # fmt: skip
+        raise SystemExit(130)
+    save(kind, config, progress, args, held_out, output)
+
+
+def parse_arguments() -> Any:
+    """The options of the command."""
+    parser = command_line.Parser(__doc__)
+    add = parser.add_argument
+    add("--device", choices=sorted(devices.DEVICES), help="a virtual device to make the model of")
+    add("--input", type=Path, nargs="+", default=[], metavar="WAV", help="what went into your device, WAV or FLAC")
+    add("--target", type=Path, nargs="+", default=[], metavar="WAV", help="what came out of it, one for each --input")
+    add("--held-out-input", type=Path, nargs="+", default=[], metavar="WAV",
+        help="recordings to validate on (default: the last tenth of each recording)")  # fmt: skip
+    add("--held-out-target", type=Path, nargs="+", default=[], metavar="WAV", help="and what came out")
+    add("--delay", type=int, metavar="SAMPLES", help="of the targets, at the model's rate (default: found)")
+    add("--signal", type=Path, metavar="WAV",
+        help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
+    add("--seconds", type=float, default=playing.SECONDS, metavar="S", help="of signal, for --device, --signal")
+    add("--sample-rate", type=command_line.positive_int, metavar="HZ", help="of --signal (default: the model's)")
+    add(
+        "--model",
+        choices=list(ARCHITECTURES),
+        default=DEFAULT,
+        help="see jaxalias/pretraining/architectures.py",
+    )
+    add("--output", type=Path, metavar="FILE", help="the model (default: into the run folder)")
+    add("--run-dir", type=Path, metavar="DIR",
+        help="checkpoints; the same again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip
+    add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the model's)")
+    add("--batch-size", type=command_line.positive_int, metavar="N", help="segments an update (default: the model's)")
+    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of weights, segments and signal")
+    args = parser.parse_args()
+    if args.signal is None and bool(args.device) == bool(args.input):
+        parser.error("give either --device, or --input and --target")
+    for given, made in (("input", "target"), ("held_out_input", "held_out_target")):
+        if len(getattr(args, given)) != len(getattr(args, made)):
+            option = made.replace("_", "-")
+            parser.error(f"--{option}: one for each --{given.replace('_', '-')} ({len(getattr(args, given))}), "
+                         f"got {len(getattr(args, made))}")  # fmt: skip
+    if not 10 <= args.seconds <= 3600:
+        parser.error(f"--seconds: must lie between 10 and 3600, got {args.seconds:g}")
+    return args
+
+
+def write_signal(path: Path, seconds: float, sample_rate: int, seed: int) -> None:
+    """Write the training signal as a 24-bit WAV file."""
+    signal = playing.make(seconds, sample_rate, seed)
+    with input_errors(), audio_files.writing(path, sample_rate, "24") as sink:
+        sink.write(signal)
+    print(f"wrote {path}")
+
+
+def make_pairs(args: Any, kind: Architecture, config: PretrainConfig, run_dir: Path) -> tuple[list[Pair], list[Pair]]:
+    """What to train on and what to validate on."""
+    rate = kind.sample_rate
+    if args.device:
+        pairs = [rendered(args.device, args.seconds, rate, args.seed, run_dir, args.quiet)]
+    else:
+        pairs = [recorded(x, y, rate, args.delay) for x, y in zip(args.input, args.target, strict=True)]
+    if args.held_out_input:
+        return pairs, [
+            recorded(x, y, rate, args.delay)
+            for x, y in zip(args.held_out_input, args.held_out_target, strict=True)
+        ]  # fmt: skip
+    return recordings.split(pairs, config.held_out)
+
+
+def recorded(x: Path, y: Path, sample_rate: int, delay: int | None) -> Pair:
+    """A pair of files, checked and in step."""
+    with input_errors():
+        sent, returned = (command_line.read_audio(path, sample_rate) for path in (x, y))
+        for samples, path in ((sent, x), (returned, y)):
+            recordings.check(samples, str(path))
+        pair = recordings.align(sent, returned, sample_rate, str(y), delay)
+    turned = ", turned over (kept: it is the device's)" if pair.polarity < 0 else ""
+    print(f"{y.name}: {len(pair.x) / sample_rate:.1f} s, {pair.delay} samples late{turned}", file=sys.stderr)
+    return pair
+
+
+def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: Path, quiet: bool) -> Pair:
+    """The training signal and what a virtual device makes of it; kept in the run folder, for it takes a while."""
+    x = playing.make(seconds, sample_rate, seed)
+    circuit = hashlib.sha256(repr((device, sample_rate, devices.version(device))).encode() + x.tobytes()).hexdigest()
+    kept = run_dir / f"device-{circuit[:16]}.npy"
+    if not kept.exists():
+        if not quiet:
+            print(f"playing {seconds:g} s through the {device}", file=sys.stderr, flush=True)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial.npy")
+        np.save(partial, devices.DEVICES[device](x[None], sample_rate)[0])
+        partial.replace(kept)
+    return Pair(x, np.load(kept))
+
+
+def fit(
+    kind: Architecture, config: PretrainConfig, train: list[Pair], held_out: list[Pair], run_dir: Path, quiet: bool
+) -> training.Progress:
+    """Start or resume the run."""
+    heard = hashlib.sha256()
+    for pair in (*train, *held_out):
+        heard.update(pair.x.tobytes() + pair.y.tobytes())
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "model": kind.model.model_dump(mode="json"),
+        "recordings_sha256": heard.hexdigest(),
+    }
+    with input_errors():
+        checkpoints = Checkpoints(run_dir, identity)
+        run = training.prepare(build(kind.model), train, held_out, kind.sample_rate, config)
+    began = training.begin(run)
+    progress, saved = began, checkpoints.steps()
+    if saved:
+        with input_errors():
+            on_host = checkpoints.restore(saved[-1], jax.device_get(began))
+        progress = on_host._replace(
+            state=jax.device_put(on_host.state, jax.tree.map(lambda a: a.sharding, began.state))
+        )
+    before = progress.updates_done
+    with (
+        command_line.stop_on_interrupt() as should_stop,
+        command_line.progress("update", config.updates, before, quiet=quiet) as step,
+    ):
+        if before and not quiet:
+            print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr, flush=True)
+        shown = ""
+
+        def on_update(record: dict[str, float]) -> None:
+            nonlocal shown
+            if "validation_ESR" in record:
+                shown = f"held out {10 * np.log10(record['validation_ESR']):.1f} dB"
+            step(f"ESR {10 * np.log10(record['ESR']):.1f} dB  {shown}")
+
+        try:
+            progress = training.advance(
+                run,
+                progress,
+                on_update=on_update,
+                on_checkpoint=lambda reached: checkpoints.save(jax.device_get(reached)),
+                should_stop=should_stop,
+            )
+        except training.DivergedError as error:
+            print(f"pretrain.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
+            raise SystemExit(1) from None
+    checkpoints.close()
+    return progress
+
+
+def save(
+    kind: Architecture, config: PretrainConfig, progress: training.Progress, args: Any, held_out: list[Pair],
+    output: Path,
+) -> None:  # fmt: skip
+    """Write the best model, read it back, and measure that: held-out recordings, sines, pure tones."""
+    best = jax.device_get(progress.best)
+    note = {"made_by": "experiments/pretrain.py", "model": args.model, "device": args.device,
+            "config": config.model_dump(mode="json")}  # fmt: skip
+    file = model_file(kind, best, note)
+    with input_errors():
+        weights_import.save(output, file)
+        file = weights_import.load(output)
+    candidate = measuring.candidate_of(file, file.network, "teacher")
+    clips = [audio_set.Clip(f"held out {i + 1}", pair.x, pair.y) for i, pair in enumerate(held_out)]
+    record, performances = measuring.measure(
+        [[candidate]], file.sample_rate, clips, device=args.device, quiet=args.quiet
+    )
+    esr = [recordings.esr_db(renders[0], pair.y) for (_, renders, *_), pair in zip(performances, held_out, strict=True)]
+    record |= {"updates": config.updates, "output": str(output), "held_out_esr_db": esr, "history": progress.history}
+    written = [output]
+    if args.json:
+        command_line.write_json(args.json, record)
+        written.append(args.json)
+    measuring.print_result(record, f"{args.model}, {config.updates} updates", written)
+    print("held out: ESR " + ", ".join(f"{value:.1f} dB" for value in esr if value is not None))
+
+
+def model_file(kind: Architecture, params: Any, note: dict[str, Any]) -> ModelFile:
+    """The file of a model, in the format of its kind."""
+    if isinstance(kind.model, LSTMConfig):
+        return fresh.guitarml_file(kind.model, params, note)
+    return fresh.nam_file(kind.model, params, kind.sample_rate, note)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

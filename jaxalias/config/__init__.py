@@ -1,0 +1,52 @@
+"""What a model is and how a run goes, as frozen validated records. No behaviour.
+
+`networks` and `wavenet` hold the records of the models, `run` those of a run, `presets` the functions that return a
+whole run for a kind of model, and `record` what all records share. Every record converts with
+`model_dump(mode="json")` and `model_validate` (pydantic); an unknown key, a wrong type or a value out of range is an
+error that names the key, the rule and the value (`explain`).
+"""
+
+from jaxalias.config.networks import GRUConfig, LSTMConfig, ModelConfig, RecurrentConfig
+from jaxalias.config.record import Record, explain
+from jaxalias.config.run import (
+    CurvatureConfig,
+    ESRConfig,
+    FineTuneConfig,
+    HarmonicConfig,
+    LossConfig,
+    LowpassConfig,
+    NMRConfig,
+    OptimiserConfig,
+    PretrainConfig,
+    Reduction,
+    SineConfig,
+    SoapConfig,
+    TrialConfig,
+)
+from jaxalias.config.wavenet import ConvNetConfig, LayerArrayConfig, LinearConfig, WaveNetConfig
+
+__all__ = [
+    "ConvNetConfig",
+    "CurvatureConfig",
+    "ESRConfig",
+    "FineTuneConfig",
+    "GRUConfig",
+    "HarmonicConfig",
+    "LSTMConfig",
+    "LayerArrayConfig",
+    "LinearConfig",
+    "LossConfig",
+    "LowpassConfig",
+    "ModelConfig",
+    "NMRConfig",
+    "OptimiserConfig",
+    "PretrainConfig",
+    "Record",
+    "RecurrentConfig",
+    "Reduction",
+    "SineConfig",
+    "SoapConfig",
+    "TrialConfig",
+    "WaveNetConfig",
+    "explain",
+]

@@ -1,0 +1,31 @@
+"""How far a student is from its teacher and from a model without aliases.
+
+Metrics of a tone or a clip (`metrics`), the sine set (`sine_set`), music (`audio_set`), and a short linear filter
+fitted to the output of a student (`corrective_filter`).
+"""
+
+from jaxalias.evaluation.sine_set import (
+    ANALYSED_S,
+    METRICS,
+    PERFECT,
+    PIANO,
+    SETTLING_S,
+    Candidate,
+    SineSet,
+    alias_to_signal,
+    evaluate,
+    player,
+)
+
+__all__ = [
+    "ANALYSED_S",
+    "METRICS",
+    "PERFECT",
+    "PIANO",
+    "SETTLING_S",
+    "Candidate",
+    "SineSet",
+    "alias_to_signal",
+    "evaluate",
+    "player",
+]

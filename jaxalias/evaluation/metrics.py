@@ -1,0 +1,120 @@
+"""How far an output is from its alias-free self (-S), the alias-free teacher (-T) and recordings (section 2.6).
+
+Power ratios of each tone, in the precision of their input; float64 is meant. No pre-emphasis.
+"""
+
+import warnings
+from functools import lru_cache
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.signal
+from jaxtyping import Array, Float
+
+from jaxalias.losses import nmr
+from jaxalias.targets.harmonics import Harmonics
+
+_RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT, hop, window: auraloss's defaults
+_MEL_BANDS, _MEL_FLOOR = 128, 1e-5  # -100 dB of full scale
+
+
+def esr(estimate: Float[Array, "b t"], reference: Float[Array, "b t"]) -> Float[Array, "b"]:
+    """Error-to-signal ratio of each signal: sum (s - s^)^2 / sum s^2 (eq. 13)."""
+    return jnp.sum((reference - estimate) ** 2, axis=1) / jnp.sum(reference**2, axis=1)
+
+
+def hesr(estimate: Harmonics, reference: Harmonics) -> Float[Array, "b"]:
+    """Harmonic error-to-signal ratio: ESR of the magnitudes |C_m|, offset left out, phase ignored.
+
+    The paper compares "magnitudes of the bandlimited spectra", which are these and nothing else.
+    """
+    magnitude, ideal = jnp.abs(estimate.coefficients), jnp.abs(reference.coefficients)
+    return jnp.sum((ideal - magnitude) ** 2, axis=1) / jnp.sum(ideal**2, axis=1)
+
+
+def against_self(
+    y: Float[Array, "b t"], bandlimited: Float[Array, "b t"], sample_rate: float
+) -> dict[str, Float[Array, "b"]]:
+    """ESR-S and NMR-S: what is in the output besides its own harmonics, that is, aliasing."""
+    return {"ESR-S": esr(y, bandlimited), "NMR-S": nmr.nmr(y, bandlimited, sample_rate)}
+
+
+def against_other(
+    y: Float[Array, "b t"],
+    own: Harmonics,
+    other: Harmonics,
+    other_bandlimited: Float[Array, "b t"],
+    suffix: str,
+    sample_rate: float,
+) -> dict[str, Float[Array, "b"]]:
+    """ESR, NMR and HESR, aliasing and changes of tone alike, against the teacher (suffix "T") or the device ("R")."""
+    return {
+        f"ESR-{suffix}": esr(y, other_bandlimited),
+        f"NMR-{suffix}": nmr.nmr(y, other_bandlimited, sample_rate),
+        f"HESR-{suffix}": hesr(own, other),
+    }
+
+
+def mrsl(estimate: np.ndarray, reference: np.ndarray, sample_rate: float) -> float:
+    """Multi-resolution spectral distance of log-mel spectrograms, as an amplitude ratio; 20 log10 of it is dB.
+
+    Spectral convergence |L(s) - L(s^)| / |L(s)| (Frobenius) of L = ln max(mel magnitude, 1e-5), mean over
+    the resolutions of auraloss (FFT/hop/window 1024/120/600, 2048/240/1200, 512/50/240, Hann), 128 mel bands
+    of librosa. The paper gives no settings; these are this project's, and stand wherever the figure does.
+
+    Args:
+        estimate, reference: (t,), the same length, at least 1024 samples.
+    """
+    return float(np.mean([_convergence(estimate, reference, sample_rate, *r) for r in _RESOLUTIONS]))
+
+
+def prime_length(sample_rate: float) -> int:
+    """The largest prime not above the sample rate: about one second."""
+    length = int(sample_rate)
+    while any(length % divisor == 0 for divisor in range(2, int(length**0.5) + 1)):
+        length -= 1
+    return length
+
+
+def alias_to_signal(y: np.ndarray, spacing: int, sample_rate: float, highest_hz: float | None = None) -> float:
+    """Energy between the multiples of a bin over the energy on them, of one period of a settled output.
+
+    The input is periodic in N = len(y) samples, N prime, its frequencies on multiples of bin `spacing`: one
+    sine on that bin, or two sines on p and q times it. All products k1 f1 + k2 f2 below Nyquist then lie on
+    multiples of it and, N being prime, all that folds lies between them. No window; DC is left out.
+    Source: Sato and Smith, arXiv 2505.04082.
+
+    Args:
+        y: (N,), float64.
+        spacing: the bin whose multiples are wanted.
+        highest_hz: count bins up to here only (16 or 20 kHz say); default: all.
+    """
+    energy = np.abs(np.fft.rfft(np.asarray(y, np.float64))) ** 2
+    bins = np.arange(energy.size)
+    heard = (bins > 0) & (bins * sample_rate / len(y) <= (highest_hz or sample_rate))
+    wanted = bins % spacing == 0
+    return float(energy[heard & ~wanted].sum() / energy[heard & wanted].sum())
+
+
+def _convergence(
+    estimate: np.ndarray, reference: np.ndarray, sample_rate: float, size: int, hop: int, width: int
+) -> float:
+    log_estimate, log_reference = (_log_mel(x, sample_rate, size, hop, width) for x in (estimate, reference))
+    return float(np.linalg.norm(log_reference - log_estimate) / np.linalg.norm(log_reference))
+
+
+def _log_mel(x: np.ndarray, sample_rate: float, size: int, hop: int, width: int) -> np.ndarray:
+    """(frames, mel): centred frames, reflected at the ends, a Hann window of `width` in the middle of each."""
+    window = np.pad(scipy.signal.windows.hann(width, sym=False), (size - width) // 2)
+    padded = np.pad(np.asarray(x, np.float64), size // 2, mode="reflect")
+    segments = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    return np.log(np.maximum(np.abs(np.fft.rfft(segments * window)) @ _mel_bands(sample_rate, size), _MEL_FLOOR))
+
+
+@lru_cache
+def _mel_bands(sample_rate: float, size: int) -> np.ndarray:
+    import librosa.filters  # takes seconds to load, and only this needs it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 128 bands leave some empty at 512 points, as auraloss has it
+        return np.asarray(librosa.filters.mel(sr=sample_rate, n_fft=size, n_mels=_MEL_BANDS), np.float64).T

@@ -1,0 +1,215 @@
+"""Models on the sine set, as plain records (section 2.6)."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from jaxalias import models
+from jaxalias.evaluation import metrics
+from jaxalias.models import Model, Params
+from jaxalias.signals import sines
+from jaxalias.signals.dsp import db_to_amplitude, midi_to_hz, power_to_db, require_precision
+from jaxalias.targets import harmonics
+from jaxalias.targets.harmonics import Harmonics
+from jaxalias.targets.oversampling import Play
+from jaxalias.targets.teacher import refuse_unusable
+from jaxalias.training import parallel
+
+PERFECT = "no dB value: the model is compared with itself, a perfect match"
+METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
+SETTLING_S, ANALYSED_S = 0.2, 1.0
+_BLOCK = 1 << 18  # samples of a signal at once: bounds the memory of long clips
+_BATCH_BLOCK = 1 << 20  # samples of all signals at once, of a model that keeps its inner states of them all
+_ALIAS_TONES = ((1319.0, (1,)), (2633.0, (1,)), (4999.0, (1,)), (101.0, (11, 13)), (101.0, (41, 47)))
+"""(Hz, multiples of it): single tones as in Sato and Smith, and two pairs with common spacing."""
+
+_analyse = jax.jit(harmonics.analyse, static_argnums=2)
+_resynthesise = jax.jit(harmonics.resynthesise, static_argnums=2)
+_against_self = jax.jit(metrics.against_self, static_argnums=2)
+_against_other = jax.jit(metrics.against_other, static_argnums=(4, 5))
+
+
+class Candidate(NamedTuple):
+    """A model under test: where it came from, and how it sounds."""
+
+    path: str
+    role: str  # "teacher" or "student"
+    play: Play
+    oversample: int = 1  # for the record; `play` does it
+    knobs: tuple[float, ...] = ()  # likewise
+
+
+class SineSet(NamedTuple):
+    """MIDI notes low ... high, every semitone, at each peak level (dB of full scale), phase 0."""
+
+    midi: tuple[int, int] = (21, 108)
+    levels_db: tuple[float, ...] = (-36.0, -18.0, -6.0)
+
+    def f0_hz(self) -> np.ndarray:
+        """Frequencies, ascending, in float64."""
+        return np.asarray(midi_to_hz(np.arange(self.midi[0], self.midi[1] + 1)))
+
+
+PIANO = SineSet()
+
+
+def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequence[float] | None = None) -> Play:
+    """The model from its initial state, compiled, the batch spread over this host's devices; output in float64.
+
+    Args:
+        knobs: where they stand for all signals, one position for each that the model has.
+    """
+    cast = models.cast(params, precision)
+
+    @lru_cache
+    def run_on(mesh: Mesh) -> Callable:
+        return jax.jit(parallel.over_tones(model.apply, mesh, (-1, 0, 0), (0, 0)))
+
+    def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
+        run = run_on(parallel.mesh_for(1, x.shape[0], local=True))
+        state, parts = model.initial_state(cast, x.shape[0], knobs), []
+        longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
+        block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
+        for start in range(0, x.shape[1], block):
+            y, state = run(cast, x[:, start : start + block].astype(precision), state)
+            parts.append(jax.device_put(y, jax.local_devices()[0]).astype(jnp.float64))
+        return jnp.concatenate(parts, axis=1)
+
+    return play
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    sample_rate: int,
+    sine_set: SineSet = PIANO,
+    on_step: Callable[[str], None] = lambda what: None,
+    *,
+    device: Play | None = None,
+) -> dict[str, Any]:
+    """Measure every candidate on the sine set; the first is the teacher.
+
+    Runs a level at a time, all its tones in one batch, in float64.
+
+    Args:
+        device: what the models are models of, where it can be played: adds the columns -R. Its harmonics
+            alone are the reference. (The paper's stand-in for a device that cannot be played is the
+            bandlimited teacher: columns -T.)
+
+    Returns:
+        The record of INTERFACE.md ("evaluate.py --json"), in dB. A perfect match has no dB value: it is
+        None, with the reason under "notes".
+
+    Raises:
+        ValueError: a model's output is silent or not finite for a tone, named by its f0 and level; JAX is not in
+            64-bit mode; or every tone is degenerate (see `harmonics`). Single such tones are left out, and noted.
+    """
+    require_precision("float64")
+    f0 = sine_set.f0_hz()
+    if harmonics.degenerate(f0, sample_rate, 1 / ANALYSED_S).all():
+        raise ValueError(f"no tone of MIDI {sine_set.midi} can be measured at {sample_rate} Hz")
+    ratios: list[list[dict[str, np.ndarray]]] = [[] for _ in candidates]  # [candidate][level]
+    for level_db in sine_set.levels_db:
+        for index, measured in enumerate(_measure_level(candidates, f0, level_db, sample_rate, device)):
+            ratios[index].append(measured)
+            on_step(f"{candidates[index].path} at {level_db:g} dB")
+    return {
+        "sample_rate": sample_rate,
+        "sine_set": {"midi": list(sine_set.midi), "levels_db": list(sine_set.levels_db)},
+        "models": [
+            _record(candidate, levels, f0, sine_set) for candidate, levels in zip(candidates, ratios, strict=True)
+        ],
+    }
+
+
+def alias_to_signal(candidate: Candidate, sample_rate: int, level_db: float = -18.0) -> list[dict[str, Any]]:
+    """Alias-to-signal ratios of one tone and of two (see `metrics.alias_to_signal`), in dB.
+
+    Returns:
+        For each set of tones {"f0_hz": [...], "level_db": peak of each, "full", "below_20_khz", "below_16_khz"}.
+    """
+    length = metrics.prime_length(sample_rate)
+    time = np.arange(-round(SETTLING_S * sample_rate), length)
+    rows = []
+    for base_hz, multiples in _ALIAS_TONES:
+        spacing = round(base_hz * length / sample_rate)
+        tones = [np.sin(2 * np.pi * (spacing * m * time % length) / length) for m in multiples]
+        y = candidate.play(jnp.asarray(db_to_amplitude(level_db) * sum(tones))[None])[0, -length:]
+        row: dict[str, Any] = {"f0_hz": [spacing * m * sample_rate / length for m in multiples], "level_db": level_db}
+        for name, highest_hz in (("full", None), ("below_20_khz", 20_000.0), ("below_16_khz", 16_000.0)):
+            row[name] = power_to_db(metrics.alias_to_signal(np.asarray(y), spacing, sample_rate, highest_hz))
+        rows.append(row)
+    return rows
+
+
+def _measure_level(
+    candidates: Sequence[Candidate], f0_hz: np.ndarray, level_db: float, sample_rate: int, device: Play | None
+) -> Iterator[dict[str, np.ndarray]]:
+    settling, analysed = round(SETTLING_S * sample_rate), round(ANALYSED_S * sample_rate)
+    amplitude = db_to_amplitude(level_db)
+    tones = sines.tones(f0_hz, amplitude, 0.0, sample_rate=sample_rate, dtype=jnp.float64)
+    x = sines.render(tones, settling + analysed)
+    number = harmonics.highest_number(float(f0_hz.min()), sample_rate)
+    left_out = harmonics.degenerate(f0_hz, sample_rate, 1 / ANALYSED_S)
+
+    def measured_parts(path: str, play: Play) -> tuple[Array, Harmonics, Array]:
+        """The settled answers, their harmonics, and the answers with nothing but these."""
+        y = play(x)[:, settling:]
+        try:
+            refuse_unusable(y, tones.increment, sample_rate)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error} (peak {level_db:g} dB)") from None
+        own = _analyse(y, tones.increment, number)
+        return y, own, _resynthesise(own, tones.increment, analysed)
+
+    references = {} if device is None else {"R": measured_parts("the device", device)[1:]}
+    for candidate in candidates:
+        y, own, bandlimited = measured_parts(candidate.path, candidate.play)
+        measured = _against_self(y, bandlimited, sample_rate)
+        for suffix, reference in references.items():
+            measured |= _against_other(y, own, *reference, suffix, sample_rate)
+        if "T" not in references:  # the teacher: what it is against itself is known by now
+            references["T"] = (own, bandlimited)
+            same = {"ESR-T": measured["ESR-S"], "NMR-T": measured["NMR-S"], "HESR-T": jnp.zeros(len(f0_hz))}
+            measured |= same
+        yield {name: np.where(left_out, np.nan, np.asarray(measured[name])) for name in METRICS if name in measured}
+
+
+def _record(candidate: Candidate, levels: list[dict[str, np.ndarray]], f0_hz: np.ndarray, sine_set: SineSet) -> dict:
+    tones = {name: np.concatenate([level[name] for level in levels]) for name in levels[0]}
+    level_means = {name: [power_to_db(np.nanmean(level[name])) for level in levels] for name in levels[0]}
+    record: dict[str, Any] = {
+        "path": candidate.path,
+        "role": candidate.role,
+        "oversample": candidate.oversample,
+        "metrics": {name: _mean(means) for name, means in level_means.items()},
+        "metrics_all": {name: power_to_db(np.nanmean(values)) for name, values in tones.items()},
+        "metrics_db": {
+            name: _mean([power_to_db(value) for value in values[~np.isnan(values)]]) for name, values in tones.items()
+        },
+        "per_level": level_means,
+        "per_tone": {
+            "f0_hz": list(np.tile(f0_hz, len(levels))),
+            "level_db": list(np.repeat(sine_set.levels_db, len(f0_hz))),
+            **{name: [power_to_db(value) for value in values] for name, values in tones.items()},
+        },
+    }
+    if candidate.knobs:
+        record["knobs"] = list(candidate.knobs)
+    missing = [name for name, value in record["metrics"].items() if value is None]
+    notes = dict.fromkeys(missing, PERFECT)
+    left_out = f0_hz[np.isnan(levels[0]["NMR-S"])]
+    if left_out.size:
+        notes["left out"] = "aliases fall on harmonics at f0 = " + ", ".join(f"{f0:.1f}" for f0 in left_out) + " Hz"
+    return record | ({"notes": notes} if notes else {})
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if len(numbers) == len(values) else None

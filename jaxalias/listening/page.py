@@ -1,0 +1,42 @@
+"""A listening test as one HTML file that needs nothing else: it plays, keeps the answers, and saves them [disk]."""
+
+import html
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jaxalias.listening.stimuli import Order, Trial
+from jaxalias.listening.webmushra import TRAINING
+from jaxalias.reporting import page
+
+
+def write(
+    path: Path, title: str, test_id: str, sample_rate: int, trials: Sequence[Trial], orders: Sequence[Order]
+) -> None:
+    """Write the page of a test. What it saves has the columns of webMUSHRA (see `ratings.read`).
+
+    Answers stay in the browser (localStorage, under `test_id`) until the listener discards them, so that a
+    page that is closed goes on where it was.
+
+    Args:
+        trials: matched (see `listening.match`): equally long stimuli of peaks below full scale, the reference first.
+        orders: each listener gets the one that their name hashes to.
+    """
+    test = {
+        "id": test_id,
+        "sample_rate": sample_rate,
+        "training": TRAINING,
+        "trials": [
+            {
+                "name": trial.name,
+                "seconds": len(next(iter(trial.stimuli.values()))) / sample_rate,
+                "stimuli": [{"name": name, "flac": page.encode(y, sample_rate)} for name, y in trial.stimuli.items()],
+            }
+            for trial in trials
+        ],
+        "orders": [order._asdict() for order in orders],
+    }
+    text = page.fill(
+        files("jaxalias.listening") / "page_template.html", title=html.escape(title), test=page.embedded(test)
+    )
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,99 @@
+r"""A listening test as a configuration of webMUSHRA: one YAML file and the sounds [disk].
+
+The YAML is written here, line by line: webMUSHRA reads it in the browser with a parser that knows a part of the
+language (it takes "- - random" for text, and \u escapes for other letters), and whose lists stand as below.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxalias.listening.stimuli import REFERENCE, Trial
+from jaxalias.signals import audio_files
+
+TRAINING = "training"
+"""The trial that is rated for practice; analyses leave it out."""
+_WELCOME = (
+    "You will hear short clips in several versions, one of them the reference itself, hidden. Rate how close each "
+    "version is to the reference: 100 for no audible difference, less the more it differs. One version of each clip "
+    "has to be rated 100."
+)
+_VOLUME = "Set a volume that is comfortable and loud enough for small differences. Leave it there during the test."
+
+
+def write(folder: Path, title: str, test_id: str, sample_rate: int, trials: Sequence[Trial]) -> list[Path]:
+    """Write `test_id`.yaml and the folder `test_id` of sounds, both to be copied to webMUSHRA's folder `configs`.
+
+    webMUSHRA itself gives every listener an order of their own, of trials and of stimuli, and adds the hidden
+    reference to the stimuli. Sounds are 16-bit WAV files whose names tell nothing.
+
+    Args:
+        folder: is made if there is none.
+        trials: matched (see `listening.match`), in the order in which the file lists them; the first is also
+            the practice.
+
+    Returns:
+        The paths, the YAML first. Raises AudioFileError or OSError where the folder takes no files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sounds, names = [], []
+    for number, trial in enumerate(trials, 1):
+        named = {}
+        for index, (stimulus, y) in enumerate(trial.stimuli.items()):
+            path = folder / test_id / f"{number:02}_{index}.wav"
+            with audio_files.writing(path, sample_rate, "16") as sink:
+                sink.write(y)
+            sounds.append(path)
+            named[stimulus] = f"configs/{test_id}/{path.name}"
+        names.append(named)
+    config = folder / f"{test_id}.yaml"
+    config.write_text(_configuration(title, test_id, trials, names), encoding="utf-8")
+    return [config, *sounds]
+
+
+def _configuration(title: str, test_id: str, trials: Sequence[Trial], names: Sequence[dict[str, str]]) -> str:
+    practice = _page(TRAINING, "Practice", "The scores of this page are not used.", names[0])
+    rated = ["-", "    - random"]
+    for trial, named in zip(trials, names, strict=True):
+        rated += _indented(_page(trial.name, "Rating", "", named))
+    volume = {"type": "volume", "id": "volume", "name": "Volume", "content": _VOLUME}
+    finish = {"type": "finish", "name": "Thank you", "content": "Please send the results."}
+    lines = [
+        *_pairs({"testname": title, "testId": test_id, "bufferSize": 2048, "stopOnErrors": True}),
+        *_pairs({"showButtonPreviousPage": True, "remoteService": "service/write.php"}),
+        "pages:",
+        *_indented(_item({"type": "generic", "id": "welcome", "name": title, "content": _WELCOME})),
+        *_indented(_item({**volume, "stimulus": names[0][REFERENCE], "defaultVolume": 0.5})),
+        *_indented(practice),
+        *_indented(rated),
+        *_indented(_item({**finish, "showResults": False, "writeResults": True})),
+        "      questionnaire:",
+        *_indented(_item({"type": "text", "label": "Name", "name": "name"}), 8),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _page(trial: str, title: str, content: str, named: dict[str, str]) -> list[str]:
+    head = {"type": "mushra", "id": trial, "name": title, "content": content}
+    options = {"showWaveform": False, "enableLooping": True, "createAnchor35": False, "createAnchor70": False}
+    stimuli = {stimulus: path for stimulus, path in named.items() if stimulus != REFERENCE}
+    return [
+        *_item({**head, **options, "reference": named[REFERENCE]}),
+        "  stimuli:",
+        *_indented(_pairs(stimuli), 6),
+    ]
+
+
+def _item(values: Mapping[str, object]) -> list[str]:
+    first, *others = _pairs(values)
+    return [f"- {first}", *_indented(others, 2)]
+
+
+def _pairs(values: Mapping[str, object]) -> list[str]:
+    """Lines of YAML; a value as JSON has it is one of YAML too, and names with signs in them are quoted."""
+    plain = {key: key if key.isalnum() else json.dumps(key, ensure_ascii=False) for key in values}
+    return [f"{plain[key]}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+def _indented(lines: Sequence[str], by: int = 4) -> list[str]:
+    return [" " * by + line for line in lines]

@@ -1,0 +1,108 @@
+"""Records of an evaluation to tables, as rows of text, header first."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxalias.evaluation import audio_set
+
+Rows = list[list[str]]
+
+
+def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
+    """One row a model: dB on the sine set and, where music was played, on music. A dash where undefined.
+
+    Args:
+        record: of `evaluation.evaluate`, its models with or without "audio".
+        average: which figure, "metrics" (the headline), "metrics_all" or "metrics_db" (see INTERFACE.md); the
+            last two concern the sine set alone.
+    """
+    heard = average == "metrics" and any(model.get("audio") for model in record["models"])
+    audio_metrics = audio_set.METRICS if heard else ()
+    names, audio_names = _columns(record), [f"audio {name}" for name in audio_metrics]
+    rows = [["model", "role", *(f"{name} (dB)" for name in (*names, *audio_names))]]
+    for model in record["models"]:
+        audio = model.get("audio") or {}
+        values = [model[average].get(name) for name in names] + [audio.get(name) for name in audio_metrics]
+        rows.append([*_who(model), *map(_number, values)])
+    return rows
+
+
+def level_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and level of the sine set: the dB of the mean over that level's tones."""
+    names = _columns(record)
+    rows = [["model", "role", "level (dB)", *(f"{name} (dB)" for name in names)]]
+    for model in record["models"]:
+        for index, level_db in enumerate(record["sine_set"]["levels_db"]):
+            values = (model["per_level"][name][index] for name in names)
+            rows.append([*_who(model), f"{level_db:g}", *map(_number, values)])
+    return rows
+
+
+def clip_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and piece of music; only the header where there was none."""
+    rows = [["model", "role", "clip", "against", *(f"{name} (dB)" for name in audio_set.METRICS)]]
+    for model in record["models"]:
+        for clip in (model.get("audio") or {}).get("clips", []):
+            values = (clip[name] for name in audio_set.METRICS)
+            rows.append([*_who(model), clip["name"], clip["reference"], *map(_number, values)])
+    return rows
+
+
+def alias_rows(record: dict[str, Any]) -> Rows:
+    """One row a model and set of tones of `evaluation.alias_to_signal`; only the header where that was not run."""
+    bands = {"full": "all (dB)", "below_20_khz": "below 20 kHz (dB)", "below_16_khz": "below 16 kHz (dB)"}
+    rows = [["model", "role", "tones (Hz)", "level (dB)", *bands.values()]]
+    for model in record["models"]:
+        for tone in model.get("alias_to_signal", []):
+            f0_hz = " + ".join(f"{f0:.0f}" for f0 in tone["f0_hz"])
+            rows.append([*_who(model), f0_hz, f"{tone['level_db']:g}", *(_number(tone[band]) for band in bands)])
+    return rows
+
+
+def tables(record: dict[str, Any]) -> dict[str, Rows]:
+    """All tables that have rows, by caption, the headline first."""
+    found = {
+        "Decibels, less is better: mean over the levels of the dB of each level's mean": table_rows(record),
+        "Each level of the sine set": level_rows(record),
+        "dB of the mean over all tones": table_rows(record, "metrics_all"),
+        "Mean of the dB of all tones": table_rows(record, "metrics_db"),
+        "Aliases against signal, single tones": alias_rows(record),
+        "Pieces of music": clip_rows(record),
+    }
+    return {caption: rows for caption, rows in found.items() if len(rows) > 1}
+
+
+def remarks(record: dict[str, Any]) -> list[str]:
+    """What stands behind a dash or was left out, once each."""
+    return sorted({f"{name}: {why}" for model in record["models"] for name, why in model.get("notes", {}).items()})
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub table from header and rows."""
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]) + "\n"
+
+
+def csv_table(rows: Sequence[Sequence[str]]) -> str:
+    """Comma-separated values, quoted where they must be."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _columns(record: dict[str, Any]) -> list[str]:
+    """The metrics that were measured: -R only where there was a device."""
+    return list(record["models"][0]["metrics"])
+
+
+def _who(model: dict[str, Any]) -> list[str]:
+    factor, knobs = model.get("oversample", 1), " ".join(f"{knob:g}" for knob in model.get("knobs", ()))
+    position = f" (knobs {knobs})" if knobs else ""
+    return [Path(model["path"]).name + position, model["role"] + (f" {factor}x" if factor > 1 else "")]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

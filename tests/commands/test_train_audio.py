@@ -1,0 +1,143 @@
+"""Fine-tuning on the user's own recordings: what is heard, what is refused, what a run remembers of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+import test_finetune
+from model_files import lstm, wavenet
+from rnn_documents import simple_rnn
+from test_finetune import EXACT, run, run_command
+
+import weights_import
+from jaxalias import evaluation, models
+from jaxalias.commands import fine_tuning, finetune
+from jaxalias.commands.command_line import BadInputError
+from jaxalias.commands.fine_tuning import Audio, Task
+from jaxalias.config import SineConfig
+from jaxalias.config.presets import fast
+from jaxalias.targets import oversampling
+
+RATE, LEAST = 44_100, 52_920  # 0.2 s to settle and 1 s analysed
+quick_report = test_finetune.quick_report
+
+
+def recording(path: Path, samples: int = LEAST, rate: int = RATE, seed: int = 0) -> Path:
+    x = 0.3 * np.random.default_rng(seed).uniform(-1, 1, samples)
+    soundfile.write(path, x, rate, "PCM_16")
+    return path
+
+
+def asked(monkeypatch, *arguments: object):
+    monkeypatch.setattr("sys.argv", ["finetune.py", *map(str, arguments)])
+    return finetune.parse_arguments()
+
+
+def test_recordings_are_joined_at_the_models_rate_and_known_by_their_samples(tmp_path):
+    line, riff = recording(tmp_path / "line.flac", seed=1), recording(tmp_path / "riff.wav", 2 * RATE, 2 * RATE)
+    with pytest.raises(BadInputError, match=r"riff.wav: must hold at least 52920 samples .* got 44100"):
+        fine_tuning.read_audio([riff], RATE, SineConfig())
+    riff = recording(tmp_path / "riff.wav", 2 * LEAST, 2 * RATE)
+    both = fine_tuning.read_audio([line, riff], RATE, SineConfig())
+    assert both.samples.shape == (2 * LEAST,)
+    np.testing.assert_array_equal(both.samples[:LEAST], soundfile.read(line)[0])
+    renamed = fine_tuning.read_audio([line.rename(tmp_path / "other"), riff], RATE, SineConfig())
+    assert renamed.sha256 == both.sha256
+    assert fine_tuning.read_audio([riff, tmp_path / "other"], RATE, SineConfig()).sha256 != both.sha256
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_teacher_plays_the_recording_or_without_one_the_projects_signal(factor, tmp_path, monkeypatch):
+    source = weights_import.load(lstm(tmp_path / "amp.json", 20.0))
+    network, x = source.network, np.random.default_rng(1).uniform(-0.5, 0.5, 3000)
+    config = fast(network.config).model_copy(update={"teacher_oversampling": factor, "music_rows": 1})
+    task = Task("amp", network, network, config, "", tmp_path)
+    played = fine_tuning.play_music(task._replace(audio=Audio((), x, "")))
+    teacher = evaluation.player(models.build(network.config), network.params)
+    np.testing.assert_array_equal(played.x, x)
+    np.testing.assert_allclose(played.y, oversampling.oversample(teacher, factor)(jnp.asarray(x)[None])[0], atol=1e-6)
+    monkeypatch.setattr(fine_tuning, "MUSIC_S", 0.1)
+    assert fine_tuning.play_music(task).x.shape == (4410,)
+
+
+def test_a_batch_has_a_row_of_recordings_for_every_five_tones_or_what_the_preset_has(tmp_path, monkeypatch):
+    network = weights_import.load(lstm(tmp_path / "amp.json")).network
+    monkeypatch.setitem(
+        finetune.PRESETS, "paper", lambda model: fast(model).model_copy(update={"music_rows": 9, "batch_size": 40})
+    )
+    given = ("--train-audio", "riff.wav")
+    for arguments, rows in (
+        ((), 4), (given, 7), ((*given, "--batch-size", 60), 12), ((*given, "--batch-size", 2), 4),
+        ((*given, "--preset", "authors"), 8), ((*given, "--preset", "authors", "--batch-size", 2), 1),
+        ((*given, "--preset", "paper"), 9),
+    ):  # fmt: skip
+        assert finetune.resolve_config(asked(monkeypatch, *arguments), network).music_rows == rows
+
+
+def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
+    tmp_path, monkeypatch, capsys, quick_report
+):
+    heard = {}
+
+    def listen(task: Task, play=fine_tuning.play_music):
+        heard[task.network.sample_rate] = play(task)
+        return heard[task.network.sample_rate]
+
+    monkeypatch.setattr(fine_tuning, "play_music", listen)
+    amps = lstm(tmp_path / "a.json", 200.0), wavenet(tmp_path / "b.nam")
+    riff = recording(tmp_path / "riff.wav", 2 * LEAST)
+    arguments = ["--model", *amps, "--run-dir", tmp_path / "runs", *EXACT, "--quiet", "--train-audio"]
+    run(monkeypatch, *arguments, riff)
+    assert {rate: len(pair.x) / rate for rate, pair in heard.items()} == pytest.approx({RATE: 2.4, 48_000: 2.4})
+    for amp, rows in zip(amps, (4, 1), strict=True):
+        result = json.loads((tmp_path / "runs" / amp.stem / "result.json").read_text())
+        assert result["train_audio"] == result["networks"][0]["train_audio"] == [str(riff)]
+        assert result["config"]["music_rows"] == rows
+        student = weights_import.load(result["output"])
+        assert student.document["metadata"]["training"]["jaxalias"]["train_audio"] == ["riff.wav"]
+    capsys.readouterr()
+    other = recording(tmp_path / "other.wav", 2 * LEAST, seed=1)
+    assert run_command(monkeypatch, *arguments, other) == 2
+    line = capsys.readouterr().err
+    assert "this folder holds another run: train_audio_sha256 is" in line
+    assert line.count("\n") == 1
+    assert run_command(monkeypatch, *arguments[:-1]) == 2
+    assert "this folder holds another run: train_audio_sha256 is" in capsys.readouterr().err
+    alone = ["--model", amps[1], "--run-dir", tmp_path / "runs" / amps[1].stem]
+    assert run_command(monkeypatch, *alone, *EXACT, "--quiet") == 2
+    assert "config.music_rows is 1 there and 0 here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("train", "audio", "words"),
+    [
+        (["riff.wav", "short.wav"], [], "short.wav: must hold at least 30870 samples at 44100 Hz (0.7 s)"),
+        (["silent.wav"], [], "silent.wav: must hold a signal"),
+        (["absent.wav"], [], "absent.wav: must be an audio file"),
+        (["riff.wav"], ["riff.wav"], "riff.wav: must not be trained on"),
+        (["riff.wav"], ["copy.wav"], "copy.wav: must not be trained on"),
+    ],
+)
+def test_a_recording_that_will_not_do_is_one_line_and_exit_2(train, audio, words, tmp_path, monkeypatch, capsys):
+    recording(tmp_path / "short.wav", 30_869)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(LEAST), RATE)
+    shutil.copy(recording(tmp_path / "riff.wav"), tmp_path / "copy.wav")
+    arguments = ["--model", lstm(tmp_path / "amp.json"), "--run-dir", tmp_path / "run", *EXACT]
+    options = [("--train-audio", train), ("--audio", audio)]
+    given = [part for name, files in options if files for part in (name, *(tmp_path / file for file in files))]
+    assert run_command(monkeypatch, *arguments, *given) == 2
+    line = capsys.readouterr().err
+    assert words in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_model_with_knobs_is_refused_before_its_training(tmp_path, monkeypatch, capsys):
+    (tmp_path / "amp.json").write_text(json.dumps(simple_rnn(inputs=2, hidden=4)))
+    arguments = ["--model", tmp_path / "amp.json", "--train-audio", recording(tmp_path / "riff.wav")]
+    assert run_command(monkeypatch, *arguments, "--run-dir", tmp_path / "run") == 2
+    assert "amp.json: --train-audio must be left out" in capsys.readouterr().err

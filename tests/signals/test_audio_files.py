@@ -1,0 +1,132 @@
+"""Audio in and out: exact samples, rates, blocks, and nothing half written."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from jaxalias.signals import audio_files
+from jaxalias.signals.audio_files import AudioFileError
+
+CONVERTED = 1e-6
+"""libsoxr VHQ on a tone in its pass-band: -120 dB of full scale."""
+
+
+def tone(f0_hz: float, rate: int, seconds: float = 0.5) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * f0_hz * np.arange(round(seconds * rate)) / rate)
+
+
+def cut(x: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
+    yield from np.split(x, np.cumsum(sizes))
+
+
+@pytest.mark.parametrize("bits", ["16", "24", "float"])
+def test_what_is_written_is_read_back_to_the_bit(tmp_path, bits):
+    steps = {"16": 2**15, "24": 2**23, "float": 2**23}[bits]
+    x = np.random.default_rng(0).integers(-steps, steps, 3000) / steps
+    x[:2] = -1, 1 - 1 / steps
+    with audio_files.writing(tmp_path / "x.wav", 44_100, bits) as sink:
+        for block in cut(x, (1, 999)):
+            sink.write(block)
+    found = audio_files.read(tmp_path / "x.wav")
+    np.testing.assert_array_equal(found.samples, x)
+    assert (found.sample_rate, found.warnings) == (44_100, ())
+    assert (sink.clipped, sink.peak, sink.length) == (0, 1, 3000)
+
+
+def test_pcm_rounds_clips_and_counts(tmp_path):
+    x = np.array([0.4, 0.6, -0.6, 1.5, 2**15, -(2**15) - 0.6, 1e9]) / 2**15
+    with audio_files.writing(tmp_path / "x.wav", 8000, "16") as sink:
+        sink.write(x)
+    found = audio_files.read(tmp_path / "x.wav").samples * 2**15
+    np.testing.assert_array_equal(found, [0, 1, -1, 2, 2**15 - 1, -(2**15), 2**15 - 1])
+    assert sink.clipped == 3
+    assert sink.peak == pytest.approx(1e9 / 2**15)
+
+
+@pytest.mark.parametrize(("name", "subtype"), [("x.flac", "PCM_24"), ("x.aiff", "PCM_16"), ("x.wav", "PCM_U8")])
+@pytest.mark.parametrize("rate", [22_050, 44_100, 96_000])
+def test_reads_formats_depths_and_rates_aligned(tmp_path, name, subtype, rate):
+    soundfile.write(tmp_path / name, tone(997, rate), rate, subtype=subtype)
+    found = audio_files.read(tmp_path / name, 48_000)
+    expected = tone(997, 48_000)
+    assert found.sample_rate == 48_000
+    assert len(found.samples) == len(expected)
+    inner = slice(2000, -2000)
+    step = {"PCM_24": 2**-23, "PCM_16": 2**-15, "PCM_U8": 2**-7}[subtype]
+    np.testing.assert_allclose(found.samples[inner], expected[inner], rtol=0, atol=CONVERTED + 2 * step)
+
+
+def test_what_the_lower_rate_cannot_hold_is_gone():
+    passed = np.concatenate(list(audio_files.resampled([tone(23_000, 48_000)], 48_000, 44_100)))
+    assert np.max(np.abs(passed[2000:-2000])) < CONVERTED
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 3000), (777,) * 20, (0, 0, 15_000)])
+def test_blocks_do_not_change_a_signal(sizes):
+    x = np.random.default_rng(0).normal(size=20_000)
+    whole = np.concatenate(list(audio_files.resampled([x], 44_100, 48_000)))
+    np.testing.assert_array_equal(np.concatenate(list(audio_files.resampled(cut(x, sizes), 44_100, 48_000))), whole)
+    blocks = list(audio_files.in_blocks(cut(x, sizes), 1024))
+    assert {len(block) for block in blocks[:-1]} == {1024}
+    np.testing.assert_array_equal(np.concatenate(blocks), x)
+    for skip, length in ((0, 20_000), (1500, 3), (19_000, 2000)):
+        found = np.concatenate(list(audio_files.exactly(cut(x, sizes), skip=skip, length=length)))
+        np.testing.assert_array_equal(found, np.pad(x, (0, 2000))[skip : skip + length])
+
+
+def test_stereo_is_its_first_channel_with_a_warning(tmp_path):
+    left, right = tone(100, 8000), tone(300, 8000)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, right], axis=1), 8000, subtype="DOUBLE")
+    found = audio_files.read(tmp_path / "x.wav")
+    np.testing.assert_array_equal(found.samples, left)
+    assert found.warnings == (f"{tmp_path / 'x.wav'}: has 2 channels; only the first is used",)
+
+
+def test_failed_writing_leaves_what_was_there(tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_text("earlier")
+    refused = pytest.raises(AudioFileError, match=re.escape("x.wav: samples must be finite, sample 6 is nan"))
+    with refused, audio_files.writing(path, 8000, "16") as sink:
+        sink.write(np.zeros(5))
+        sink.write(np.array([0, np.nan]))
+    with pytest.raises(KeyboardInterrupt), audio_files.writing(path, 8000, "16"):
+        raise KeyboardInterrupt
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_too_long_for_wav_is_rf64(tmp_path):
+    with audio_files.writing(tmp_path / "x.wav", 8000, "float", length=2**30) as sink:
+        sink.write(tone(100, 8000))
+    assert (tmp_path / "x.wav").read_bytes()[:4] == b"RF64"
+    np.testing.assert_allclose(audio_files.read(tmp_path / "x.wav").samples, tone(100, 8000), rtol=0, atol=1e-7)
+
+
+def test_refused_files_are_named_with_the_rule(tmp_path):
+    def made(name: str, content: bytes) -> Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.inf]), 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "whole.flac", np.random.default_rng(0).uniform(-1, 1, 50_000), 8000)
+    flac = (tmp_path / "whole.flac").read_bytes()
+    for path, rule in (
+        (tmp_path / "none.wav", "there is none of this name"),
+        (tmp_path, "is a folder"),
+        (made("text.wav", b"not audio"), "Format not recognised"),
+        (made("text.raw", b"not audio"), "must be an audio file that libsndfile reads"),
+        (tmp_path / "empty.wav", "at least 1 sample, got 0"),
+        (tmp_path / "nan.wav", "must be finite, sample 2 is inf"),
+        (made("cut.flac", flac[: len(flac) // 2]), "cannot be read from sample|must hold the 50000 samples"),
+    ):
+        with pytest.raises(AudioFileError, match=f"^{re.escape(str(path))}: .*({rule})") as caught:
+            audio_files.read(path)
+        assert "\n" not in str(caught.value)
+    for path in (tmp_path, tmp_path / "text.wav" / "x.wav"):
+        with pytest.raises(AudioFileError, match=re.escape(str(path))), audio_files.writing(path, 8000, "16"):
+            pass
