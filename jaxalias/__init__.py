@@ -1,6 +1,7 @@
 """Anti-aliasing of neural distortion effects by fine-tuning (Carson, Wright, Bilbao, DAFx25).
 
-The method in eight lines, one update of it:
+The method in eight lines, one update of it (`sines` is in `jaxalias.signals`, `harmonics` and `teacher` in
+`jaxalias.targets`):
 
     tones = sines.draw(key, 40, midi_low=21, midi_high=127, sample_rate=fs, dtype="float32")
     x = sines.render(tones, settling + analysed)

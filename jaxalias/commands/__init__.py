@@ -1,5 +1,5 @@
 """The command lines, one module each; only this package may import `weights_import`.
 
-They share options and exit codes (`command_line`), training with checkpoints (`fine_tuning`), the measurement
-(`measuring`) and its report (`report`).
+`program` is the program `jaxalias`, of which each command is a sub-command. The commands share options and exit codes
+(`command_line`), training with checkpoints (`fine_tuning`), the measurement (`measuring`) and its report (`report`).
 """

@@ -45,7 +45,8 @@ class Parser(argparse.ArgumentParser):
     """Argument errors are one line on stderr and exit code 2."""
 
     def __init__(self, description: str | None) -> None:
-        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        prog = Path(sys.argv[0]).name  # with a space in it where it is a sub-command: see `program`
+        super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         self.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
@@ -297,12 +298,13 @@ def write_text(path: Path, text: str) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions, commit and hardware: what a number needs beside it to be repeated."""
-    git = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
+    commit = None
+    if (REPOSITORY / ".git").exists():  # an installed package may lie in a repository that is not its own
+        ask = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+        commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() or None
     return {
         "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},
-        "commit": git.stdout.strip() or None,
+        "commit": commit,
         "devices": [f"{device}, {device.device_kind}" for device in jax.devices()],
         "cpus": os.cpu_count(),
         "machine": platform.platform(),
