@@ -22,7 +22,6 @@ BEFORE["__main__"] = ("commands",)
 EXCEPTIONS: dict[str, str] = {}
 """Imports against the order, "importing file: imported package", and why each of them stands."""
 
-PACKAGES = ("jaxalias", "weights_import", "experiments", "tests")
 LIBRARY = sorted((ROOT / "jaxalias").rglob("*.py"))
 FORMATS = sorted((ROOT / "weights_import").glob("*.py"))
 
@@ -80,6 +79,11 @@ def test_no_two_modules_import_each_other() -> None:
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(f"modules import each other: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_imports_the_front_doors(path: Path) -> None:
+    assert not {n for n in imported(path) if n.split(".")[0] == "experiments"}
 
 
 def test_library_was_found() -> None:
