@@ -9,8 +9,7 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 CHECKED = (
-    "signals", "models", "targets", "losses", "optimisers.gauss_newton",
-    "training.exercises", "training.excerpts", "training.frames", "training.learning", "training.loop", "training.runs",
+    "signals", "models", "targets", "losses", "optimisers", "training", "fine_tuning",
     "pretraining.training", "evaluation.metrics", "evaluation.sine_set",
     "listening.stimuli", "listening.webmushra", "listening.ratings", "listening.statistics", "reporting.pareto",
 )  # fmt: skip
@@ -43,3 +42,11 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("JAXALIAS_DATA is not set: no third-party reference data to compare with")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def short_sets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands measure half a minute of playing at eight times the rate; a second of it shows as well that they do."""
+    if request.path.parent.name == "commands":
+        monkeypatch.setattr("jaxalias.evaluation.played.SECONDS", 1.0)
+        monkeypatch.setattr("jaxalias.evaluation.played.LEAD_S", 0.1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BEFORE: dict[str, tuple[str, ...]] = {"config": (), "signals": ()}
-BEFORE["models"] = ("config", "signals")
+BEFORE: dict[str, tuple[str, ...]] = {"config": (), "disk": (), "signals": ("disk",)}
+BEFORE["models"] = ("config", "disk", "signals")
 BEFORE["targets"] = BEFORE["losses"] = (*BEFORE["models"], "models")
 BEFORE["optimisers"] = (*BEFORE["models"], "models")
 BEFORE["training"] = (*BEFORE["targets"], "targets", "losses", "optimisers")
@@ -65,7 +65,7 @@ def test_library_files_import_only_from_earlier_stages(path: Path) -> None:
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)
 def test_formats_know_models_and_config_only(path: Path) -> None:
     names = {n for n in imported(path) if n.split(".")[0] in ("jaxalias", "experiments")}
-    assert all(n.startswith(("jaxalias.models", "jaxalias.config")) for n in names), names
+    assert all(n.startswith(("jaxalias.models", "jaxalias.config", "jaxalias.disk")) for n in names), names
 
 
 def test_no_two_modules_import_each_other() -> None:

@@ -8,11 +8,14 @@ import optax
 import pytest
 
 import jaxalias
-from jaxalias import config, losses, models
+from jaxalias import config, fine_tuning, models
+from jaxalias.losses import terms
 from jaxalias.signals import sines
 from jaxalias.targets import harmonics, teacher
 
-STAGES = sorted(set(jaxalias.__all__) - {"models"})  # the files of `models` are the kinds of models and their parts
+STAGES = sorted(
+    set(jaxalias.__all__) - {"models", "fine_tuning", "fine_tune", "FineTuned"}
+)  # the files of `models` are the kinds of models and their parts; the others are no folders
 
 
 def test_the_method_in_eight_lines_changes_every_parameter() -> None:
@@ -24,13 +27,18 @@ def test_the_method_in_eight_lines_changes_every_parameter() -> None:
     params = model.init(jax.random.key(0))
     optimiser = optax.adam(1e-3)
     names = {
-        "config": config, "harmonics": harmonics, "jax": jax, "losses": losses, "model": model, "optax": optax,
+        "config": config, "harmonics": harmonics, "jax": jax, "terms": terms, "model": model, "optax": optax,
         "optimiser": optimiser, "sines": sines, "teacher": teacher, "key": jax.random.key(1), "fs": 44_100,
         "settling": 2000, "analysed": 4410, "params": params, "student": params, "moments": optimiser.init(params),
     }  # fmt: skip
     exec("\n".join(lines), names)
     after: models.Params = names["student"]  # type: ignore[assignment]
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), params, after)))
+
+
+def test_the_method_in_one_call_is_at_the_top() -> None:
+    assert jaxalias.fine_tune is fine_tuning.fine_tune
+    assert jaxalias.FineTuned is fine_tuning.FineTuned
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,4 +1,4 @@
-"""Model files in and out: `load(path)`, `save(path, model_file)`, and `fine_tuned` or `converted` between them.
+"""Reads and writes model files: `load(path)`, `save(path, model_file)`, and `fine_tuned` or `converted` between them.
 
 The format is recognised by content, never by name. What comes back from a file is a `jaxalias` config and a tree
 of parameters; what goes out is the same file with other numbers.
@@ -17,11 +17,29 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxalias.config import LinearConfig, WaveNetConfig
 from jaxalias.models import Params
-from weights_import import checks, conversion, disk, guitarml, json_text, nam, rehearsal, rtneural, torch_checkpoint
-from weights_import.model_file import Format, ModelFile, ModelFileError, Network, inside
+from weights_import import (
+    checks,
+    conversion,
+    disk,
+    guitarml,
+    json_text,
+    metadata,
+    nam,
+    pickled,
+    rehearsal,
+    rtneural,
+    sample_rates,
+    torch_checkpoint,
+)
+from weights_import.model_file import DAMAGED, Format, ModelFile, ModelFileError, Network, Rate, inside
 
-__all__ = ["ModelFile", "ModelFileError", "Network", "converted", "fine_tuned", "load", "require_trainable", "save"]
+__all__ = [
+    "RATES_HZ", "ModelFile", "ModelFileError", "Network", "Rate", "at_rate", "converted", "fine_tuned", "load",
+    "require_trainable", "save",
+]  # fmt: skip
 
+RATES_HZ = sample_rates.RANGE_HZ
+"""Lowest and highest sample rate of a model."""
 _JSON_FORMATS = (nam.FORMAT, guitarml.FORMAT, rtneural.FORMAT)
 _FORMATS = {known.name: known for known in (*_JSON_FORMATS, torch_checkpoint.FORMAT)}
 
@@ -37,11 +55,23 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
 
     Raises:
         ModelFileError: the file cannot be read, or asks for what the models cannot do. One line with the file, the
-            key, the rule and the value.
+            key, the rule, the value, and what to do about it.
     """
-    with _errors_about(path, "read"):
+    with _errors_about(path, "read", DAMAGED):
         form, document, encode = _parse(disk.read(Path(path)))
         return ModelFile(Path(path), form.name, _networks(form, document), document, encode)
+
+
+def at_rate(model_file: ModelFile, hz: int) -> ModelFile:
+    """The same models at the sample rate that the user says of a file that says none.
+
+    Raises:
+        ModelFileError: the file says another one.
+    """
+    with _errors_about(model_file.path, "read"):
+        return dataclasses.replace(
+            model_file, networks=tuple(sample_rates.given(network, hz) for network in model_file.networks)
+        )
 
 
 def save(path: str | os.PathLike[str], model_file: ModelFile) -> None:
@@ -79,7 +109,8 @@ def fine_tuned(source: ModelFile, params: Sequence[Params], training: dict[str, 
 
     In JSON the note is `metadata.training.jaxalias`, in a PyTorch checkpoint `jaxalias` (a bare state_dict has no
     room for it). A NAM file gets its `loudness` and `gain`, if it has them, and an LSTM its initial state, for the
-    new parameters; these take some seconds.
+    new parameters; these take some seconds. Under `notes` the note says how levels were found, and at which rate the
+    models were taken to play where the file does not say.
 
     Args:
         source: the teacher's file.
@@ -92,6 +123,8 @@ def fine_tuned(source: ModelFile, params: Sequence[Params], training: dict[str, 
             cannot hold.
     """
     form, finished, networks = _FORMATS[source.format], [], []
+    if source.network.rate.source != "file":
+        training = metadata.about(training, source.notes)
     with _errors_about(source.path, "read"):
         if len(params) != len(source.networks):
             raise ModelFileError(f"params: must be {len(source.networks)}, one for each network, got {len(params)}")
@@ -115,28 +148,29 @@ def require_trainable(source: ModelFile) -> None:
 
 
 @contextmanager
-def _errors_about(path: str | os.PathLike[str], action: str) -> Iterator[None]:
+def _errors_about(path: str | os.PathLike[str], action: str, remedy: str = "") -> Iterator[None]:
+    """Errors get the path in front, and behind them what to do: their own remedy, or else this one."""
     try:
         yield
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be {action}: {error.strerror or error}") from error
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        advice = remedy if error.remedy is None else error.remedy
+        raise ModelFileError(f"{path}: {error}; {advice}" if advice else f"{path}: {error}", advice) from None
 
 
 def _parse(data: bytes) -> tuple[Format, Any, Callable[[Any], bytes]]:
     """The format of a file, its document, and the way back from a document to bytes."""
     if torch_checkpoint.holds_checkpoint(data):
-        encode = functools.partial(torch_checkpoint.render, zipped=torch_checkpoint.is_zip(data))
+        encode = functools.partial(torch_checkpoint.render, zipped=pickled.is_zip(data))
         return torch_checkpoint.FORMAT, torch_checkpoint.parse(data), encode
     document, layout = json_text.parse(data)
     for known in _JSON_FORMATS:
         if known.recognises(document):
             return known, document, functools.partial(json_text.render, layout=layout)
-    keys = ", ".join(list(document)[:5]) or "none"
-    raise ModelFileError(
-        f"must be a NAM, GuitarML, RTNeural or PyTorch model (others are not supported), has the keys: {keys}"
-    )
+    keys = ", ".join(f"{key:.40}" for key in list(document)[:5]) or "none"
+    what = "must be a NAM, GuitarML, RTNeural or PyTorch model (others are not supported)"
+    raise ModelFileError(f"{what}, has the keys: {keys}", "")
 
 
 def _networks(form: Format, document: Any) -> tuple[Network, ...]:

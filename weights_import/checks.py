@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BeforeValidator, ValidationError
 
-from jaxalias.config import Record, explain
-from weights_import.model_file import Arrays, ModelFileError, fault
+from jaxalias.config import Record
+from weights_import import schema_errors
+from weights_import.model_file import Arrays, ModelFileError, fault, shown
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)  # every player reads weights as float32
-_RATES_HZ = (8_000, 768_000)  # what audio interfaces and converters offer
 
 
 def _whole(value: Any) -> Any:
     if type(value) is not int:
-        raise ValueError(f"must be a whole number, got {value!r:.80}")
+        raise ValueError(f"must be a whole number, got {shown(value)}")
     return value
 
 
@@ -43,16 +43,7 @@ def record(kind: type[_R], value: Any, key: str) -> _R:
     try:  # as JSON, where strict still takes a list for a tuple
         return kind.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise ModelFileError(f"{key}.{explain(error)}" if key else explain(error)) from None
-
-
-def sample_rate(value: Any, key: str = "sample_rate") -> int:
-    """A rate in Hz as a whole number. Null is refused too: the players' JSON reader throws on it."""
-    low, high = _RATES_HZ
-    if type(value) not in (int, float) or not low <= value <= high or value != int(value):
-        rule = f"must be a whole number of Hz from {low} to {high} (or leave the key out: players then take theirs)"
-        raise fault(key, rule, value)
-    return int(value)
+        raise schema_errors.in_words(error, value, key) from None
 
 
 def numbers(values: Any, key: str) -> np.ndarray:

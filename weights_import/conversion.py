@@ -38,8 +38,9 @@ def converted(source: ModelFile) -> ModelFile:
 def _with_biases(network: Network, bias_vectors: int) -> Network:
     """An LSTM with one bias vector a layer or two, of the same sum; a GRU with two; a head with a bias."""
     config: Any = network.config
-    params, rows = dict(network.params), {"lstm": 4, "gru": 3}[config.kind] * config.hidden_size
+    params = dict(network.params)
     for layer in range(config.num_layers):
+        rows = params[f"weight_hh_l{layer}"].shape[0]
         parts = [params.pop(f"{name}_l{layer}", np.zeros(rows)) for name in ("bias", "bias_ih", "bias_hh")]
         both = parts[1:] if config.kind == "gru" else [sum(parts), np.zeros(rows)]
         names = ("bias",) if bias_vectors == 1 and config.kind == "lstm" else ("bias_ih", "bias_hh")

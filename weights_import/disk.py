@@ -1,10 +1,9 @@
 """Bytes of a model file from and to the disk: bounded on the way in, all or nothing on the way out."""
 
-import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from jaxalias import disk
 from weights_import.model_file import MAX_BYTES, ModelFileError
 
 
@@ -33,16 +32,8 @@ def replace(path: Path, data: bytes, verify: Callable[[bytes], None]) -> None:
     Raises:
         OSError, or what `verify` raises. A file that was there is then as it was, and nothing is left beside it.
     """
-    target = path.resolve()
-    if target.is_dir():
+    if path.is_dir():
         raise ModelFileError("must be a file, not a folder")
-    temporary = target.with_name(f".{uuid.uuid4().hex}.part")  # unlike tempfile's, with the usual permissions
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        verify(temporary.read_bytes())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk.replacing(path) as partial:
+        partial.write_bytes(data)
+        verify(partial.read_bytes())

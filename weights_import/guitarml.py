@@ -13,10 +13,11 @@ from pydantic import PositiveInt
 
 from jaxalias.config import GRUConfig, LSTMConfig, Record
 from jaxalias.models import Params
-from weights_import import checks, layout, metadata
-from weights_import.model_file import Config, Format, Network, fault
+from weights_import import checks, layout, metadata, sample_rates
+from weights_import.model_file import Config, Format, Network, Rate, fault
 
-SAMPLE_RATE = 44_100  # of the library's captures; the format does not hold one
+SAMPLE_RATE = 44_100  # of the library's captures and of Proteus; the format has no place for one
+_USUAL_RATE = sample_rates.assumed(SAMPLE_RATE, "most captures for Proteus and NeuralPi have it")
 _HEAD = {"head_weight": "lin.weight", "head_bias": "lin.bias"}
 _PLAYERS = {40: ("Proteus", 2), 20: ("NeuralPi", 3)}  # hidden size -> who plays it, up to which input size
 
@@ -41,7 +42,6 @@ def recognises(document: dict) -> bool:
 
 def read(document: dict) -> Network:
     """The network of a SimpleRNN file; with `bias_fl` false the state_dict says which biases there are."""
-    metadata.of(document)
     described = checks.require(document, "model_data")
     state = checks.require(document, "state_dict")
     if not isinstance(state, dict):
@@ -49,11 +49,19 @@ def read(document: dict) -> Network:
     config = config_of(described, state)
     checks.exactly(state, (key for key, _, _ in tensors(config)), "state_dict")
     arrays = {path: checks.nested(state[key], shape, f"state_dict.{key}") for key, path, shape in tensors(config)}
-    return Network(config, unflatten_dict(arrays), SAMPLE_RATE)
+    return Network(config, unflatten_dict(arrays), rate_of(document))
+
+
+def rate_of(document: dict) -> Rate:
+    """The rate that somebody has written into a file, or the usual one: the format has no place for it."""
+    others = {key: document.get(key) for key in ("model_data", "hyper_parameters")}
+    parts = {"metadata": metadata.of(document), **others, "": document}
+    return sample_rates.stated(parts, _USUAL_RATE)
 
 
 def config_of(described: Any, state: Any) -> LSTMConfig | GRUConfig:
     """The config that `model_data` describes, given the names in the state_dict."""
+    described = sample_rates.without(described) if isinstance(described, dict) else described
     data = checks.record(ModelData, described, "model_data")
     kind = {"LSTM": LSTMConfig, "GRU": GRUConfig}[data.unit_type]
     return kind(
@@ -100,7 +108,9 @@ def create(network: Network, about: dict) -> dict:
         ("sample_rate", network.sample_rate, (SAMPLE_RATE,), "a SimpleRNN file holds none, and this is its players'"),
     ):
         if value not in wanted:
-            raise fault(key, f"must be {' or '.join(map(str, wanted))}: {why}", value)
+            note = f" ({network.rate.note})" if key == "sample_rate" and network.rate.note else ""
+            raise fault(key, f"must be {' or '.join(map(str, wanted))}: {why}{note}", value)
+    about = sample_rates.without(about) | sample_rates.written(network.rate)
     return write({**empty(config), "metadata": about}, config, network.params)
 
 

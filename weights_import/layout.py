@@ -2,6 +2,9 @@
 
 Order after NeuralAmpModelerCore (NAM/wavenet, NAM/lstm.cpp, NAM/convnet.cpp) and `export_weights` of
 neural-amp-modeler 0.12 and 0.13. The condition_dsp of a WaveNet is not part of its list: it has its own.
+
+The `init` of a model would tell the shapes too, but not the order, and only once the model is traced: a file is checked
+by arithmetic before that, however much it asks for. A test holds the two together.
 """
 
 from collections.abc import Iterable, Iterator

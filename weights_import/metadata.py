@@ -14,6 +14,11 @@ def of(document: dict) -> dict:
     return found or {}
 
 
+def about(note: dict, how: dict[str, str]) -> dict:
+    """A note that also says how some values of the file were found, by their keys."""
+    return {**note, "notes": {**note.get("notes", {}), **how}} if how else note
+
+
 def with_note(document: dict, note: dict, **changed: float) -> dict:
     """A copy of a document whose metadata has other values and says under `training.jaxalias` what was done.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,17 +18,35 @@ Arrays = dict[tuple[str, ...], np.ndarray]
 """Parameters by their path in the tree, as `flax.traverse_util.flatten_dict` names them."""
 
 
+DAMAGED = "the file is damaged or incomplete: download or export it again"
+"""What to do about a file that breaks the rules of its format."""
+OTHER_KIND = "this program does not play this kind of model: export it as another kind"
+"""What to do about a file that keeps the rules and holds what the models here cannot do."""
+NEWER = "look for a newer version of this program, or export the model with another version of its trainer"
+"""What to do about a file that has more in it than is known here."""
+
+
 class ModelFileError(ValueError):
-    """A model file that cannot be read or written. The message is one line whatever stands in the file."""
+    """A model file that cannot be read or written. The message is one line whatever stands in the file.
 
-    def __init__(self, message: str) -> None:
+    Attributes:
+        remedy: what the user can do about it; None where nothing is said, "" where the message says it.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        self.remedy = remedy
 
 
-def fault(key: str, rule: str, value: Any) -> ModelFileError:
+def fault(key: str, rule: str, value: Any, remedy: str | None = None) -> ModelFileError:
     """The error for one value of a file: key, rule, and what stands there, cut to a readable length."""
-    shown = _REPR.repr(value)
-    return ModelFileError(f"{key}: {rule}, got {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + ' ...'}")
+    return ModelFileError(f"{key}: {rule}, got {shown(value)}", remedy)
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: short, and with JSON's null, true and false."""
+    text = " ".join(_REPR.repr(value).split())  # a tensor is shown over several lines
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
 @contextmanager
@@ -37,24 +55,49 @@ def inside(key: str) -> Iterator[None]:
     try:
         yield
     except ModelFileError as error:
-        raise ModelFileError(f"{key}.{error}" if key else str(error)) from None
+        raise ModelFileError(f"{key}.{error}" if key else str(error), error.remedy) from None
 
 
-_REPR = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    def repr_NoneType(self, value: None, level: int) -> str:  # noqa: N802, as reprlib looks for it
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 _LONGEST = 300  # characters, of all its parts together
 
 
+class Rate(NamedTuple):
+    """A sample rate in Hz, who says it, and what there is to say about it ("": nothing).
+
+    It is what the file says, what the user says of a file that says none, or what is assumed of such a file because
+    its players do.
+    """
+
+    hz: int
+    source: Literal["file", "user", "assumed"] = "file"
+    note: str = ""
+
+
 class Network(NamedTuple):
-    """A model in a file: what it is, its numbers (float64, in the tree that `init` makes), its rate in Hz.
+    """A model in a file: what it is, its numbers (float64, in the tree that `init` makes), its sample rate.
 
     The name says which of several it is, and is empty where it is the only one.
     """
 
     config: Config
     params: Params
-    sample_rate: int
+    rate: Rate
     name: str = ""
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self.rate.hz
 
 
 class Part(NamedTuple):
@@ -105,8 +148,7 @@ class ModelFile:
         path: where it was read.
         format: "nam", "guitarml", "rtneural" or "torch".
         networks: the models in the file's order; all formats but NAM's container hold one. Their params are
-            float64 numpy arrays in the tree of `models.build(config).init`, their sample_rate is the format's
-            usual one where the file has none.
+            float64 numpy arrays in the tree of `models.build(config).init`; their rate says whether the file has it.
         document: the whole file as read; `save` puts the params in the place of its weights and keeps the rest.
         encode: document to bytes, in the layout (indentation, line ends ...) that the file had.
     """
@@ -126,6 +168,12 @@ class ModelFile:
     def sample_rate(self) -> int:
         """In Hz, of all its networks."""
         return self.network.sample_rate
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What was assumed on reading the file, by what it is about."""
+        note = self.network.rate.note
+        return {"sample_rate": note} if note else {}
 
     def label(self, network: Network) -> str:
         """How a network of this file is called in tables: the path, and which one it is where there are several."""

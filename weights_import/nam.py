@@ -14,13 +14,13 @@ from pydantic import Field, PositiveInt
 from jaxalias import models
 from jaxalias.config import ConvNetConfig, LinearConfig, LSTMConfig, Record, WaveNetConfig
 from jaxalias.models import Params
-from weights_import import checks, layout, metadata, nam_container, nam_levels
-from weights_import.model_file import Config, Format, ModelFileError, Network, fault, inside
+from weights_import import checks, layout, metadata, nam_container, nam_levels, sample_rates
+from weights_import.model_file import OTHER_KIND, Config, Format, ModelFileError, Network, Rate, fault, inside
 from weights_import.nam_wavenet import RECEPTIVE_FIELD_LIMIT, STATE_LIMIT, activation, wavenet_config
 
-__all__ = ["FORMAT", "SAMPLE_RATE", "wavenet_config"]
+__all__ = ["FORMAT", "rate_of", "wavenet_config"]
 
-SAMPLE_RATE = 48_000  # what players assume for a file without one
+_PLAYERS_RATE = sample_rates.assumed(48_000, "NAM's players do")
 _SETTLING_SAMPLES = 48_000  # of silence, after which the trainer stores an LSTM's state
 
 
@@ -80,8 +80,8 @@ def finish(document: dict, teacher: Network, params: Params, note: dict) -> tupl
     if isinstance(teacher.config, LSTMConfig):
         params = params | settled_state(teacher.config, params)
     student = teacher._replace(params=params)
-    levels = nam_levels.corrected(metadata.of(document), teacher, student)
-    return params, metadata.with_note(document, note, **levels)
+    levels, how = nam_levels.corrected(metadata.of(document), teacher, student)
+    return params, metadata.with_note(document, metadata.about(note, how), **levels)
 
 
 def settled_state(config: LSTMConfig, params: Params) -> dict[str, np.ndarray]:
@@ -107,11 +107,13 @@ def _read(document: dict, conditions: int | None = None) -> Network:
         nested = _condition(document, described)
         config: Config = wavenet_config(described, "config", nested and nested.config, conditions or 1)
     elif conditions:
-        raise fault("architecture", "must be WaveNet in a condition_dsp (others are not supported)", architecture)
+        rule = "must be WaveNet in a condition_dsp (others are not supported)"
+        raise fault("architecture", rule, architecture, OTHER_KIND)
     elif isinstance(architecture, str) and architecture in _OTHERS:
         config = _OTHERS[architecture](described)
     else:
-        raise fault("architecture", f"must be WaveNet, {', '.join(_OTHERS)} or SlimmableContainer", architecture)
+        rule = f"must be WaveNet, {', '.join(_OTHERS)} or SlimmableContainer"
+        raise fault("architecture", rule, architecture, OTHER_KIND)
     weights = checks.numbers(checks.require(document, "weights"), "weights")
     expected = layout.count(config) + isinstance(config, WaveNetConfig)
     if len(weights) != expected:
@@ -122,7 +124,15 @@ def _read(document: dict, conditions: int | None = None) -> Network:
     _check_variances(config, params)
     if nested:
         params["condition_dsp"] = nested.params
-    return Network(config, params, checks.sample_rate(document.get("sample_rate", SAMPLE_RATE)))
+    return Network(config, params, rate_of(document))
+
+
+def rate_of(document: dict) -> Rate:
+    """That of the file; where it has none, players do not look into the metadata, but somebody may have written it."""
+    if "sample_rate" in document:
+        return Rate(sample_rates.whole(document["sample_rate"]))
+    parts = {"metadata": metadata.of(document), "hyper_parameters": document.get("hyper_parameters")}
+    return sample_rates.stated(parts, _PLAYERS_RATE)
 
 
 def _condition(document: dict, described: Any) -> Any:

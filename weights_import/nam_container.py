@@ -15,6 +15,7 @@ from weights_import import checks, metadata
 from weights_import.model_file import Part, fault
 
 _ARCHITECTURE = "SlimmableContainer"
+_OTHER_VERSION = "export it again with today's trainer, or look for a newer version of this program"
 
 
 class _Submodel(Record):
@@ -65,11 +66,12 @@ def join(document: dict, parts: Sequence[dict], note: dict | None) -> dict:
         return joined
     own, largest = metadata.of(document), metadata.of(parts[-1])
     levels = {key: largest[key] for key in ("loudness", "gain") if key in own and key in largest}
-    return metadata.with_note(joined, note, **levels)
+    how = dict.fromkeys(levels, "that of the largest model, see there")
+    return metadata.with_note(joined, metadata.about(note, how), **levels)
 
 
 def check_version(version: Any) -> None:
     """The gate of NeuralAmpModelerCore 0.5.5."""
     numbers = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version) if isinstance(version, str) else None
     if numbers is None or not (0, 5) <= (int(numbers[1]), int(numbers[2])) <= (0, 7):
-        raise fault("version", 'must be "0.5.0" to "0.7.x", as for the players', version)
+        raise fault("version", 'must be "0.5.0" to "0.7.x", as for the players', version, _OTHER_VERSION)

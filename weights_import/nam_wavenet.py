@@ -12,7 +12,7 @@ from jaxalias.config.record import Record
 from jaxalias.config.wavenet import Activation, ActivationConfig, FiLMsConfig, LayerArrayConfig, WaveNetConfig
 from jaxalias.models import wavenet_plan
 from weights_import import checks
-from weights_import.model_file import ModelFileError, fault
+from weights_import.model_file import OTHER_KIND, ModelFileError, fault
 
 _LAYERS_LIMIT = 256  # the largest known has 80; each is compiled
 RECEPTIVE_FIELD_LIMIT = 1_000_000  # samples; the longest known is 6347, and playing has to hold them all ...
@@ -140,7 +140,7 @@ def activation(value: Any, key: str) -> Any:
     kind = checks.require(described, "type", f"{key}.")
     if kind not in get_args(Activation):
         place = f"{key}.type" if isinstance(value, dict) else key
-        raise fault(place, f"must be one of {', '.join(get_args(Activation))}", kind)
+        raise fault(place, f"must be one of {', '.join(get_args(Activation))}", kind, OTHER_KIND)
     rest = {name: member for name, member in described.items() if name != "type"}
     if kind == "Hardtanh":  # players have it at -1 and 1 whatever the file says
         rest = {name: member for name, member in rest.items() if name not in ("min_val", "max_val")}

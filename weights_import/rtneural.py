@@ -5,13 +5,12 @@ Weights are Keras's: transposed against PyTorch's; gates i, f, c, o of an LSTM (
 z, r, h of a GRU (PyTorch: r, z, n) with two. Source: RTNeural, aidadsp-lv2, and modelToKeras.py of AIDA's trainer.
 
 Rate: `metadata.samplerate`, else `samplerate`, else 48000 Hz. The shipped files have it as a string. The player
-takes a number only, so it falls back to 48000 for those; here a string counts for the number in it.
+takes a number only, so it falls back to 48000 for those; here a string counts for the number in it, with a note.
 
 A file may hold its own test, `input_batch` and the `output_batch` that a silent start answers with. It is played
 on load, and a file that fails it is refused; a student's is written anew.
 """
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -24,10 +23,11 @@ from pydantic import Field, PositiveInt
 from jaxalias import models
 from jaxalias.config import GRUConfig, LSTMConfig, Record
 from jaxalias.models import Params
-from weights_import import checks, layout, metadata
-from weights_import.model_file import Config, Format, Network, fault
+from weights_import import checks, layout, metadata, sample_rates
+from weights_import.model_file import Config, Format, Network, Rate, fault
 
-SAMPLE_RATE = 48_000  # what the player takes for a file without one
+_PLAYERS_RATE = sample_rates.assumed(48_000, "AIDA-X does")
+_TEXT = "AIDA-X takes numbers only, and 48000 Hz in its place"
 TEST_TOLERANCE = 1e-3  # of the peak; shipped files: 7e-6, and the rounding of float32 grows with a model's gain
 _TEST_LIMIT = 65_536  # samples of a test; real ones have 2048
 _GAIN_LIMIT_DB = 100.0
@@ -128,7 +128,7 @@ def create(network: Network, about: dict) -> dict:
         "in_shape": [None, None, config.input_size],
         "in_skip": int(config.skip),
         "layers": _with_weights(layers, config, network.params),
-        "metadata": {**about, "samplerate": network.sample_rate},
+        "metadata": sample_rates.without(about) | sample_rates.written(network.rate),
     }
 
 
@@ -169,15 +169,16 @@ def _at(layers: list[dict], place: tuple[int, ...]) -> Any:
 
 
 def _with_weights(layers: list[dict], config: Any, params: Params) -> list[dict]:
-    flat, written = flatten_dict(params), [{**layer, "weights": [[], [], []]} for layer in layers]
-    written[-1]["weights"] = [[], []]
-    if isinstance(config, GRUConfig):
-        for layer in written[:-1]:
-            layer["weights"][2] = [[], []]
-    for place, name, shape in _slots(config):
-        array = _in_other_order(checks.weights_of(flat, (name,), shape), name, config)
-        _at(written, place[:-1])[place[-1]] = array.T.tolist()
-    return written
+    flat, weights = flatten_dict(params), [[] for _ in layers]  # type: ignore[var-annotated]
+    for (layer, *inside), name, shape in _slots(config):
+        array = _in_other_order(checks.weights_of(flat, (name,), shape), name, config).T.tolist()
+        if len(inside) == 1:
+            weights[layer].append(array)
+        elif inside[1] == 0:  # a GRU's biases, of which there are two
+            weights[layer].append([array])
+        else:
+            weights[layer][-1].append(array)
+    return [{**layer, "weights": arrays} for layer, arrays in zip(layers, weights, strict=True)]
 
 
 def _in_other_order(array: np.ndarray, name: str, config: Any) -> np.ndarray:
@@ -192,14 +193,8 @@ def _linear(gain_db: float | None) -> float:
     return 10 ** ((gain_db or 0.0) / 20)
 
 
-def _rate(document: dict) -> int:
-    held = {"metadata.samplerate": metadata.of(document).get("samplerate"), "samplerate": document.get("samplerate")}
-    for key, value in held.items():
-        if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
-            value = int(value)
-        if value is not None:
-            return checks.sample_rate(value, key)
-    return SAMPLE_RATE
+def _rate(document: dict) -> Rate:
+    return sample_rates.stated({"metadata": metadata.of(document), "": document}, _PLAYERS_RATE, _TEXT)
 
 
 def _test(document: dict, network: Network) -> None:

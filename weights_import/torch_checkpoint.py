@@ -12,7 +12,8 @@ import copy
 import importlib
 import io
 import itertools
-import zipfile
+import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxalias.config import GRUConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import Params
-from weights_import import checks, guitarml, layout, nam
+from weights_import import checks, guitarml, layout, nam, pickled
 from weights_import.json_text import plain
-from weights_import.model_file import MAX_BYTES, Config, Format, ModelFileError, Network, fault
+from weights_import.model_file import DAMAGED, Config, Format, ModelFileError, Network, Rate, fault
 
 _OURS = ("rec.", "lin.", "_net.")  # names of a network; a checkpoint may hold more, as of a loss
 _RATE = ("_net._has_sample_rate", "_net._sample_rate")  # buffers of NAM's networks
@@ -36,27 +37,25 @@ _MISSING_CONFIG = (
 
 def holds_checkpoint(data: bytes) -> bool:
     """Whether a file begins as `torch.save` begins one: a zip archive, or a bare pickle as before PyTorch 1.6."""
-    return is_zip(data) or data.startswith(b"\x80")
-
-
-def is_zip(data: bytes) -> bool:
-    """Whether a file begins as a zip archive."""
-    return data.startswith(b"PK")
+    return pickled.is_zip(data) or data.startswith(b"\x80")
 
 
 def parse(data: bytes) -> dict:
     """Unpickle a checkpoint, tensors and plain values only (`weights_only`): no code in the file runs."""
+    pickled.refuse_programs(data)
+    pickled.refuse_objects(data)
     torch = _torch()
     try:
-        unpacked = sum(part.file_size for part in zipfile.ZipFile(io.BytesIO(data)).infolist()) if is_zip(data) else 0
-        if unpacked > MAX_BYTES:
-            raise ValueError(f"{unpacked} bytes unpacked, at most {MAX_BYTES} are read")
-        document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles in another protocol than torch.save's, over several lines
+            warnings.simplefilter("ignore")
+            document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive or pickle raises whatever it runs into
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelFileError(f"must be a PyTorch checkpoint of tensors: {type(error).__name__}: {reason}") from None
+        told = re.search("WeightsUnpickler error: *(.*)", str(error))
+        reason = told[1] if told else (str(error).splitlines() or [""])[0]
+        what = f"must be a PyTorch checkpoint of tensors, cannot be read: {type(error).__name__}: {reason:.200}"
+        raise ModelFileError(what, f"{DAMAGED}, or {pickled.REMEDY}") from None
     if not isinstance(document, dict):
-        raise ModelFileError(f"must hold a dict of tensors, got {type(document).__name__}")
+        raise ModelFileError(f"must hold a dict of tensors, got {type(document).__name__}", pickled.REMEDY)
     return document
 
 
@@ -116,7 +115,8 @@ def _tensors(state: dict) -> dict[str, Any]:
         dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not dense or tensor.dtype not in (torch.float32, torch.float64):
             value = getattr(tensor, "dtype", tensor)
-            raise fault(f"state_dict.{key}", "must be a dense tensor of float32 or float64", value)
+            rule, remedy = "must be a dense tensor of float32 or float64", "convert it: tensor.cpu().float()"
+            raise fault(f"state_dict.{key}", rule, value, remedy)
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise fault(f"state_dict.{key}", "must hold as many numbers as its shape says", tuple(tensor.shape))
         # There are more names than layers, so a longer tensor is wrong; it is then missed by its rows' names.
@@ -129,20 +129,23 @@ def _is_ours(key: str) -> bool:
     return key.startswith(_OURS) and key not in _RATE
 
 
-def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, int]:
+def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, Rate]:
     """Config and sample rate of the network that the names show."""
+    said = {key: document.get(key) for key in ("metadata", "model_data", "hyper_parameters")}
+    said = {key: part for key, part in said.items() if isinstance(part, dict)}
     if any(key.startswith("rec.") for key in tensors):
+        rate = guitarml.rate_of(said)
         if "model_data" in document:  # as in the trainer's JSON file
-            return guitarml.config_of(plain(document["model_data"], "model_data"), tensors), guitarml.SAMPLE_RATE
+            return guitarml.config_of(plain(document["model_data"], "model_data"), tensors), rate
         skip = _flag(_hyper_parameters(document).get("skip", 1))
         rest = {"skip": skip, "head_bias": "lin.bias" in tensors}
-        return _recurrent_config(tensors, "rec.", rest), guitarml.SAMPLE_RATE
+        return _recurrent_config(tensors, "rec.", rest), rate
     state = _state(document)
-    has_rate, rate = (float(state[key]) if _is_number(state.get(key)) else 0.0 for key in _RATE)
-    rate_hz = checks.sample_rate(rate if has_rate else nam.SAMPLE_RATE)
+    has_rate, rate_hz = (float(state[key]) if _is_number(state.get(key)) else 0.0 for key in _RATE)
+    rate = nam.rate_of({"sample_rate": rate_hz} if has_rate else said)
     if any(key.startswith("_net._core.") for key in tensors):
         rest = {"skip": False, "stored_initial_state": True}
-        return _recurrent_config(tensors, "_net._core.", rest), rate_hz
+        return _recurrent_config(tensors, "_net._core.", rest), rate
     if any(key.startswith("_net._net.") for key in tensors):
         net = _hyper_parameters(document).get("net")
         described = net.get("config") if isinstance(net, dict) else None
@@ -150,7 +153,7 @@ def _describe(document: dict, tensors: dict[str, Any]) -> tuple[Config, int]:
             raise ModelFileError(_MISSING_CONFIG)
         names = {"layers_configs": "layers", "head_config": "head"}  # the trainer's: those of a .nam file
         described = {names.get(key, key): value for key, value in described.items()}
-        return nam.wavenet_config(described, "hyper_parameters.net.config"), rate_hz
+        return nam.wavenet_config(described, "hyper_parameters.net.config"), rate
     raise fault("state_dict", "must hold rec.* and lin.*, or _net._core.*, or _net._net.*", list(_state(document)))
 
 
@@ -223,7 +226,7 @@ def _torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        raise ModelFileError("a PyTorch checkpoint needs PyTorch: pip install 'jaxalias[torch]'") from None
+        raise ModelFileError("a PyTorch checkpoint needs PyTorch: pip install 'jaxalias[torch]'", "") from None
 
 
 FORMAT = Format("torch", recognises, read, write, finish)

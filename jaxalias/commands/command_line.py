@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jaxalias import models
+import weights_import
+from jaxalias import disk, models
 from jaxalias.signals import audio_files
-from jaxalias.training import parallel
+from jaxalias.training import students
 from weights_import import ModelFile, Network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,6 +37,7 @@ SHIPPED_MODEL = SHIPPED_MODELS / "distortion_lstm-40.json"
 _PLAIN_LINE_EVERY_S = 10.0
 _LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
 KNOB_DEFAULT = 0.5
+CHECKPOINT_EVERY_S, ASKED_EVERY = 60.0, 10  # what a run that is killed loses at most, and a few updates
 
 
 class BadInputError(Exception):
@@ -83,10 +86,70 @@ def knob_position(text: str) -> float:
     return value
 
 
+def sample_rate_hz(text: str) -> int:
+    """An argparse type."""
+    low, high = weights_import.RATES_HZ
+    value = positive_int(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low} to {high} Hz, got {text}")
+    return value
+
+
+def add_sample_rate(parser: argparse.ArgumentParser) -> None:
+    """The option `--sample-rate` of the commands that read model files."""
+    what = "of model files that do not say theirs (None: what most or all of their players take, said in a note)"
+    parser.add_argument("--sample-rate", type=sample_rate_hz, metavar="HZ", help=what)
+
+
+def load_model(path: Path, sample_rate: int | None = None) -> ModelFile:
+    """A model file.
+
+    Args:
+        sample_rate: of a file that does not say its own, in Hz.
+
+    Raises:
+        BadInputError: the file is no model, or says another rate.
+    """
+    with input_errors():
+        file = weights_import.load(path)
+        if sample_rate is not None:
+            file = weights_import.at_rate(file, sample_rate)
+    return file
+
+
+def tell_assumed(files: Iterable[ModelFile]) -> None:
+    """What had to be assumed on reading, on stderr; where the files are refused after all, the reason stands alone."""
+    for file in files:
+        for about, note in file.notes.items():
+            print(f"{file.path}: {about}: {note}", file=sys.stderr)
+
+
 def add_knobs(parser: argparse.ArgumentParser) -> None:
     """The option `--knobs` of the commands that play models."""
     what = f"where the knobs of a model stand, 0 to 1, one for each (None: {KNOB_DEFAULT} each)"
     parser.add_argument("--knobs", type=knob_position, nargs="+", metavar="POSITION", help=what)
+
+
+def add_channel(parser: argparse.ArgumentParser, files: str) -> None:
+    """The option `--channel` of the commands that read audio."""
+    what = f"which channel of {files}, from 1 (default: the first); a file of one channel has no other"
+    parser.add_argument("--channel", type=positive_int, metavar="N", help=what)
+
+
+def add_channels(parser: argparse.ArgumentParser, inputs: str, recordings: str) -> None:
+    """The options of the commands that read inputs and recordings of what a device made of them."""
+    what = f"which channel of {inputs}, from 1, and where it is another one, which of {recordings} (default: the first)"
+    parser.add_argument("--channel", type=positive_int, nargs="+", metavar="N", help=what)
+    parser.add_argument(
+        "--delay", type=int, metavar="SAMPLES", help=f"of {recordings}, at the model's rate (default: found)"
+    )
+
+
+def channels_of(parser: Parser, given: Sequence[int] | None) -> tuple[int | None, int | None]:
+    """The channel of inputs and that of recordings, from the option `--channel`."""
+    if given is not None and len(given) > 2:
+        parser.error(f"--channel: one or two numbers, got {len(given)}")
+    return (None, None) if given is None else (given[0], given[-1])
 
 
 def knobs_of(file: ModelFile, network: Network, given: Sequence[float] | None) -> tuple[float, ...]:
@@ -113,11 +176,25 @@ def input_errors(prefix: str = "") -> Iterator[None]:
         raise BadInputError(f"{prefix}: {line}" if prefix else line) from error
 
 
+def require(module: str, extra: str) -> None:
+    """Refuse to begin what needs a package that is not installed.
+
+    Args:
+        module: what is imported.
+        extra: of `pyproject.toml`, that installs it.
+
+    Raises:
+        BadInputError: names both, and the command that installs it.
+    """
+    if find_spec(module) is None:
+        raise BadInputError(f"needs {module}, which is not installed: pip install 'jaxalias[{extra}]'")
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", cores())  # see `parallel`
+        jax.config.update("jax_num_cpu_devices", cores())  # see `jaxalias.training.students`
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
@@ -156,6 +233,22 @@ def compilation_cache() -> Path:
     return home / "jaxalias" / hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
+class EveryMinute:
+    """Whether a checkpoint is due: a minute after the last one. Hosts are asked together, every few updates."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, done: int) -> bool:
+        if done % ASKED_EVERY:
+            return False
+        now = time.monotonic()
+        if not students.any_host(now - self.last >= CHECKPOINT_EVERY_S):
+            return False
+        self.last = now
+        return True
+
+
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C (or SIGTERM) asks for an orderly stop, the second one interrupts."""
@@ -169,7 +262,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: parallel.any_host(asked)
+        yield lambda: students.any_host(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -275,12 +368,17 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_audio(path: Path, sample_rate: int) -> np.ndarray:
-    """A whole clip at a rate (t,); what its reader warns of goes to stderr."""
-    recording = audio_files.read(path, sample_rate)
+def read_audio(path: Path, sample_rate: int, channel: int | None = None) -> np.ndarray:
+    """One channel of a clip at a rate (t,); what its reader warns of goes to stderr."""
+    recording = audio_files.read(path, sample_rate, channel)
     for warning in recording.warnings:
         print(warning, file=sys.stderr)
     return recording.samples
+
+
+def history_of(records: Sequence[Mapping[str, float]]) -> list[dict[str, float | None]]:
+    """The records of a run as JSON takes them: None where a loss was not finite and the run went on (`rewind`)."""
+    return [{name: value if np.isfinite(value) else None for name, value in record.items()} for record in records]
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
@@ -291,9 +389,7 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Likewise."""
     with input_errors():
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text)
-        partial.replace(path)
+        disk.write_text(path, text)
 
 
 def environment() -> dict[str, Any]:

@@ -24,8 +24,8 @@ def main() -> None:
     args = parse_arguments()
     if args.output.exists() and args.model.exists() and args.output.samefile(args.model):
         raise BadInputError(f"--output {args.output} is the model itself; give another name")
+    source = command_line.load_model(args.model, args.sample_rate)
     with input_errors():
-        source = weights_import.load(args.model)
         target = weights_import.converted(source)
     error_db = largest_error_db(source, target)
     config: Any = target.network.config
@@ -39,11 +39,13 @@ def main() -> None:
         "from": source.format,
         "to": target.format,
         "sample_rate": target.sample_rate,
+        "notes": source.notes | target.notes,
         "config": config.model_dump(mode="json"),
         "error_db": error_db if np.isfinite(error_db) else None,  # none at all
     }
     if args.json:
         command_line.write_json(args.json, record)
+    command_line.tell_assumed([source])
     how = f"to {error_db:.0f} dB" if np.isfinite(error_db) else "exactly"
     described = f"{config.kind.upper()} of {config.hidden_size}, {target.sample_rate} Hz"
     print(f"wrote {args.output}: {NAMES[target.format]}, {described}; it plays what {args.model} plays, {how}")
@@ -55,6 +57,7 @@ def parse_arguments() -> Any:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="FILE", help="SimpleRNN or RTNeural .json, told apart by content")
     add("--output", type=Path, required=True, metavar="FILE", help="the same model in the other format")
+    command_line.add_sample_rate(parser)
     return parser.parse_args()
 
 

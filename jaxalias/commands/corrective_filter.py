@@ -25,9 +25,9 @@ FITTED_TO = SineConfig(midi_low=evaluation.PIANO.midi[0], midi_high=evaluation.P
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    files = evaluate.load_models(args.teacher, [args.student])
+    files = evaluate.load_models(args.teacher, [args.student], args.sample_rate)
     rate = files[0].sample_rate
-    clips = measuring.load_clips(args.audio, [], rate)
+    clips = measuring.load_clips(args.audio, [], rate, (args.channel, None))
     teacher, student = (
         measuring.candidate_of(file, file.network, role)
         for file, role in zip(files, ("teacher", "student"), strict=True)
@@ -40,7 +40,7 @@ def main() -> None:
         )
         for taps in args.taps
     ]
-    record, _ = measuring.measure([[teacher, student, *filtered]], rate, clips, quiet=args.quiet)
+    record, _ = measuring.measure([[teacher, student, *filtered]], rate, clips, alias_free=True, quiet=args.quiet)
     if args.json:
         command_line.write_json(args.json, record)
     measuring.print_result(record, f"with filters fitted to {TONES} random tones", [args.json] if args.json else [])
@@ -54,7 +54,9 @@ def parse_arguments() -> Any:
     add("--student", type=Path, required=True, metavar="FILE", help="the model to fit a filter behind")
     add("--taps", type=command_line.positive_int, nargs="+", default=[16, 64], metavar="N", help="lengths of filters")
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE", help="music to play through them, WAV or FLAC")
+    command_line.add_channel(parser, "--audio")
     add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the tones")
+    command_line.add_sample_rate(parser)
     return parser.parse_args()
 
 

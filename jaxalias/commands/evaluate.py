@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import weights_import
 from jaxalias import evaluation
 from jaxalias.commands import command_line, measuring, report
 from jaxalias.commands.command_line import BadInputError, input_errors
@@ -18,15 +17,17 @@ from weights_import import ModelFile, Network
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    files = load_models(args.teacher, args.student)
+    files = load_models(args.teacher, args.student, args.sample_rate)
     sample_rate = files[0].sample_rate
-    clips = measuring.load_clips(args.audio, args.recording, sample_rate)
+    clips = measuring.load_clips(args.audio, args.recording, sample_rate, args.channel, args.delay)
     groups = group(files, args.oversample, args.precision, args.knobs)
     if args.report:
         with input_errors("--report"):
             args.report.mkdir(parents=True, exist_ok=True)
     sine_set = evaluation.SineSet(tuple(args.midi), tuple(args.levels))
-    record, performances = measuring.measure(groups, sample_rate, clips, sine_set, device=args.device, quiet=args.quiet)
+    record, performances = measuring.measure(
+        groups, sample_rate, clips, sine_set, device=args.device, alias_free=True, quiet=args.quiet
+    )
 
     candidates = list(itertools.chain(*groups))
     written = report.write(args.report, record, candidates, performances) if args.report else []
@@ -72,6 +73,7 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="what the device made of each --audio, in order; default: the teacher is the reference",
     )
+    command_line.add_channels(parser, "--audio", "--recording")
     add("--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R")
     add("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
     add(
@@ -91,6 +93,7 @@ def parse_arguments() -> Any:
         help="peak levels of the sine set",
     )
     command_line.add_knobs(parser)
+    command_line.add_sample_rate(parser)
     add("--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64")
     args = parser.parse_args()
     if not 0 <= args.midi[0] <= args.midi[1]:
@@ -99,18 +102,18 @@ def parse_arguments() -> Any:
         parser.error(f"--levels: must lie between -120 and 0 dB, got {' '.join(map(str, args.levels))}")
     if args.recording and len(args.recording) != len(args.audio):
         parser.error(f"--recording: one for each --audio ({len(args.audio)}), got {len(args.recording)}")
+    args.channel = command_line.channels_of(parser, args.channel)
     return args
 
 
-def load_models(teacher: Path, students: Sequence[Path]) -> list[ModelFile]:
+def load_models(teacher: Path, students: Sequence[Path], sample_rate: int | None = None) -> list[ModelFile]:
     """Teacher first; all of one rate, since they are compared sample by sample."""
-    with input_errors():
-        files = [weights_import.load(path) for path in (teacher, *students)]
+    files = [command_line.load_model(path, sample_rate) for path in (teacher, *students)]
     for file in files[1:]:
         if file.sample_rate != files[0].sample_rate:
-            raise BadInputError(
-                f"{file.path}: sample_rate must be the teacher's {files[0].sample_rate} Hz, got {file.sample_rate}"
-            )
+            note = f" ({file.network.rate.note})" if file.network.rate.note else ""
+            rule = f"must be the teacher's {files[0].sample_rate} Hz, got {file.sample_rate}"
+            raise BadInputError(f"{file.path}: sample_rate {rule}{note}")
     return files
 
 

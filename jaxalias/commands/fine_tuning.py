@@ -5,29 +5,24 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxalias
 import weights_import
-from jaxalias import evaluation, models
+from jaxalias import fine_tuning, models
 from jaxalias.commands import command_line
 from jaxalias.commands.command_line import BadInputError, input_errors
 from jaxalias.config import FineTuneConfig, SineConfig
-from jaxalias.signals import playing
-from jaxalias.signals.recordings import Pair
-from jaxalias.targets import oversampling
-from jaxalias.training import loop, rate_search, runs
+from jaxalias.models import Params
+from jaxalias.training import loop, plan, run
 from jaxalias.training.checkpoints import Checkpoints
-from jaxalias.training.exercises import Student
 from jaxalias.training.loop import Progress
 from weights_import import ModelFile, Network
-
-MUSIC_S, MUSIC_SEED = 60.0, 0  # of the training signal, for a config with `music_rows`
 
 
 class Audio(NamedTuple):
@@ -47,7 +42,7 @@ class Task(NamedTuple):
     config: FineTuneConfig
     model_sha256: str  # of the file
     run_dir: Path  # with its checkpoints
-    audio: Audio | None = None  # what a config with `music_rows` trains on; None: the project's training signal
+    audio: Audio | None = None  # what a config with music trains on; None: the project's training signal
 
 
 class Training(NamedTuple):
@@ -58,13 +53,24 @@ class Training(NamedTuple):
     seconds: float
 
     @property
+    def student(self) -> Params:
+        """The parameters with the lowest validation loss."""
+        if self.progress is None:
+            raise ValueError("the run diverged: it has no student")
+        return jax.tree.map(lambda a: a[0], self.progress.best)
+
+    @property
     def learning_rate(self) -> float | None:
         """With which it was trained: that of its config, or a lower one (`jaxalias.training.rate_search`)."""
         return None if self.progress is None else float(str(self.progress.state.rate[0]))  # 0.004, also of a float32
 
 
-def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
-    """Files of models that can be fine-tuned, and whose results can go by the names of the files."""
+def load(paths: Sequence[Path], sample_rate: int | None = None) -> Iterator[ModelFile]:
+    """Files of models that can be fine-tuned, and whose results can go by the names of the files.
+
+    Args:
+        sample_rate: of those that do not say theirs, in Hz.
+    """
     stems = [path.stem for path in paths]
     for path in paths:
         if stems.count(path.stem) > 1:
@@ -72,13 +78,13 @@ def load(paths: Sequence[Path]) -> Iterator[ModelFile]:
                 f"{path}: another model has the name {path.stem} too; results go by name, give it another"
             )
     for path in paths:
+        source = command_line.load_model(path, sample_rate)
         with input_errors():
-            source = weights_import.load(path)
             weights_import.require_trainable(source)
         yield source
 
 
-def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig) -> Audio:
+def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig, channel: int | None = None) -> Audio:
     """Recordings to train on, each long enough for one excerpt: as long as a tone, settling and analysed part.
 
     Raises:
@@ -86,7 +92,7 @@ def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig) -> Au
     """
     least = round(sines.settling_s * sample_rate) + round(sines.analysed_s * sample_rate)
     with input_errors():
-        parts = [command_line.read_audio(path, sample_rate) for path in files]
+        parts = [command_line.read_audio(path, sample_rate, channel) for path in files]
     for path, part in zip(files, parts, strict=True):
         if len(part) < least:
             raise BadInputError(
@@ -101,13 +107,15 @@ def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig) -> Au
 
 def claim(task: Task) -> Checkpoints:
     """The checkpoints of a task, in a folder that holds no other one's."""
-    identity = {
+    identity: dict[str, Any] = {
         "config": task.config.model_dump(mode="json"),
         "model": task.network.config.model_dump(mode="json"),
         "model_sha256": task.model_sha256,
         "teacher": task.teacher.name,
         "train_audio_sha256": task.audio and task.audio.sha256,
     }
+    if task.network.rate.source == "user":  # else it follows from the file
+        identity["sample_rate"] = task.network.sample_rate
     with input_errors():
         return Checkpoints(task.run_dir, identity)
 
@@ -118,7 +126,7 @@ Group = Sequence[tuple[Task, Checkpoints]]
 def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, int]]:
     """Tasks that can be trained in one program, and after which update they go on.
 
-    Together go those of one shape and sample rate that are equally far, if their configs allow it (`runs.shared`).
+    Together go those of one shape and sample rate that are equally far, if their configs allow it (`plan.shared`).
     Where the last run was killed between two saves, those that are ahead go back to the checkpoint before.
 
     Args:
@@ -127,7 +135,7 @@ def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, in
 
     def shape(entry: tuple[Task, Checkpoints]) -> str:
         task = entry[0]
-        return repr((task.network.config, task.teacher.config, task.network.sample_rate, runs.shared(task.config)))
+        return repr((task.network.config, task.teacher.config, task.network.sample_rate, plan.shared(task.config)))
 
     def at_most(group: Group) -> Iterator[Group]:
         size = most or len(group)
@@ -144,48 +152,32 @@ def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, in
             yield together, step
 
 
-def play_music(task: Task) -> Pair:
-    """The music of a task, and what the teacher makes of it at the multiple of its rate that is asked for."""
-    x = task.audio.samples if task.audio else playing.make(MUSIC_S, task.teacher.sample_rate, MUSIC_SEED)
-    play = evaluation.player(models.build(task.teacher.config), task.teacher.params)
-    return Pair(x, np.asarray(oversampling.oversample(play, task.config.teacher_oversampling)(jnp.asarray(x)[None]))[0])
+def prepare(tasks: Sequence[Task]) -> run.Run:
+    """The functions of a run of these tasks, which have one shape; the alias-free teachers play the music first."""
+    model, teacher = (models.build(network.config) for network in (tasks[0].network, tasks[0].teacher))
+    every = [
+        plan.Task(
+            task.label, task.teacher.params, task.config, initial=task.network.params,
+            music=fine_tuning.play_music(
+                teacher, task.teacher.params, task.config, task.teacher.sample_rate, task.audio and task.audio.samples
+            ),
+        )
+        for task in tasks
+    ]  # fmt: skip
+    return run.prepare(model, every, tasks[0].network.sample_rate, teacher)
 
 
 def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     """Train a group from the update that it has reached to the last; what came of each task."""
     tasks, config = [task for task, _ in group], group[0][0].config
     quiet = quiet or jax.process_index() > 0
-    if config.table_tones and not quiet:
-        print(f"measuring {config.table_tones} tones of the teacher", file=sys.stderr, flush=True)
     started = time.monotonic()
+    if not quiet:
+        print("the teacher plays the music of the run, and the first update is compiled", file=sys.stderr, flush=True)
     with input_errors():
-        students = [
-            Student(
-                task.label, task.teacher.params, task.config,
-                initial=task.network.params, music=play_music(task) if config.music_rows else None,
-            )
-            for task in tasks
-        ]  # fmt: skip
-        model, teacher = (models.build(network.config) for network in (tasks[0].network, tasks[0].teacher))
-        run = runs.prepare(model, students, tasks[0].network.sample_rate, teacher)
-    for task, left_out in zip(tasks, run.left_out, strict=True):
-        if left_out and not quiet:
-            what = "tones have more than one settled answer and are left out"
-            print(f"{task.label}: {left_out} of {config.table_tones} {what}", file=sys.stderr)
-    fresh = loop.begin(run)
-    progress = fresh
-    if done:
-        like = loop.split(fresh)
-        with input_errors():
-            pairs = zip(group, like, strict=True)
-            saved = [checkpoints.restore(done, part) for (_, checkpoints), part in pairs if part]
-        progress = loop.join(saved, fresh)
-
-    def save(parts: Sequence[Progress | None]) -> None:
-        for (_, checkpoints), part in zip(group, parts, strict=True):
-            if part is not None and part.updates_done:
-                checkpoints.save(part)
-
+        prepared = prepare(tasks)
+        fresh = loop.begin(prepared)
+        progress = restore(group, done, fresh) if done else None
     where = tasks[0].run_dir if len(tasks) == 1 else f"{len(tasks)} folders"
     name = "update" if len(tasks) == 1 else f"update of {len(tasks)} models"
     with (
@@ -198,12 +190,9 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         def show(record: dict[str, float]) -> None:
             step("  ".join(f"{name} {record[name]:.4g}" for name in ("loss", "ESR", "NMR")), round(record["update"]))
 
+        hooks = loop.Hooks(show, partial(save, group), command_line.EveryMinute(), should_stop)
         try:
-            if not done:
-                rates = rate_search.find(run, on_update=show, should_stop=should_stop)
-                progress = loop.begin(run, rates)
-                tell_lowered(tasks, rates, quiet)
-            progress = loop.advance(run, progress, on_update=show, on_checkpoint=save, should_stop=should_stop)
+            progress = fine_tuning.train(prepared, hooks, progress, lambda rates: tell_lowered(tasks, rates, quiet))
         except loop.DivergedError:
             return [Training(None, 0, 0.0)] * len(group)
         finally:
@@ -221,6 +210,19 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     return [Training(part, progress.updates_done - done, seconds) for part in loop.split(progress)]
 
 
+def restore(group: Group, done: int, fresh: Progress) -> Progress:
+    """The progress of a group after `done` updates, from the checkpoints of its tasks; `fresh` is one like it."""
+    pairs = zip(group, loop.split(fresh), strict=True)
+    return loop.join([checkpoints.restore(done, part) for (_, checkpoints), part in pairs if part], fresh)
+
+
+def save(group: Group, parts: Sequence[Progress | None]) -> None:
+    """A checkpoint of each task whose parameters are finite, but none of a run before its first update."""
+    for (_, checkpoints), part in zip(group, parts, strict=True):
+        if part is not None and part.updates_done:
+            checkpoints.save(part)
+
+
 def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> None:
     """Say which models are trained at a lower learning rate than that of their config."""
     for task, rate in zip(tasks, rates, strict=True):
@@ -231,12 +233,13 @@ def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> 
 
 
 def export(
-    source: ModelFile, tasks: Sequence[Task], parts: Sequence[Progress], output: Path, also: Mapping[str, Any] = {}
+    source: ModelFile, tasks: Sequence[Task], students: Sequence[Params], output: Path, also: Mapping[str, Any] = {}
 ) -> ModelFile:
-    """Write the best students in the format of the source and read them back.
+    """Write students in the format of the source and read them back.
 
     Args:
-        tasks: one for each network of the source, in its order; what came of them in `parts`.
+        tasks: one for each network of the source, in its order.
+        students: the parameters of each.
         also: to be noted in the file, beside preset, updates, seed and teacher.
     """
     config, audio = tasks[-1].config, tasks[-1].audio
@@ -252,6 +255,6 @@ def export(
         **also,
     }
     with input_errors():
-        best = [jax.tree.map(lambda a: a[0], part.best) for part in parts]
-        weights_import.save(output, weights_import.fine_tuned(source, best, note))
-        return weights_import.load(output)
+        weights_import.save(output, weights_import.fine_tuned(source, students, note))
+        student, rate = weights_import.load(output), source.network.rate
+        return weights_import.at_rate(student, rate.hz) if rate.source == "user" else student

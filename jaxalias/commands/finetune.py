@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,9 @@ from jaxalias import models
 from jaxalias.commands import command_line, fine_tuning, measuring, report
 from jaxalias.commands.command_line import KNOB_DEFAULT, BadInputError
 from jaxalias.commands.fine_tuning import Task, Training
-from jaxalias.config import FineTuneConfig
+from jaxalias.config import FineTuneConfig, presets
 from jaxalias.config.presets import PRESETS
-from jaxalias.evaluation import audio_set
+from jaxalias.evaluation import audio_set, verdict
 from weights_import import ModelFile, Network
 
 TONES_PER_MUSIC_ROW = 5  # at most, with --train-audio
@@ -36,11 +36,13 @@ def main() -> None:
     if args.distributed:
         command_line.join_hosts()
     jobs = list(plan(args))
-    clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {job.source.sample_rate for job in jobs}}
+    rates = {job.source.sample_rate for job in jobs}
+    clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
     if args.train_audio:
         refuse_trained_on(args.audio, args.train_audio)
     claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
+    command_line.tell_assumed(job.source for job in jobs)
     several = len(jobs) > 1
     results: dict[str, Training] = {}
     records = []
@@ -98,17 +100,12 @@ def parse_arguments() -> Any:
         "--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)"
     )
     parser.add_argument(
-        "--table-tones",
-        type=command_line.positive_int,
-        metavar="N",
-        help="run the teacher on N tones, once, and train on these at any phase (default: new tones in every batch)",
-    )
-    parser.add_argument(
         "--teacher",
         choices=["own", "largest"],
         default="own",
         help="in a container of several sizes: what each learns to answer as, itself as it was or the largest",
     )
+    command_line.add_sample_rate(parser)
     parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
     parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
     parser.add_argument(
@@ -129,6 +126,7 @@ def parse_arguments() -> Any:
         f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
         "among them",
     )
+    command_line.add_channel(parser, "--audio and --train-audio")
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -141,9 +139,10 @@ def parse_arguments() -> Any:
 def plan(args: Any) -> Iterator[Job]:
     """What is to be done, checked as far as it can be before the training."""
     paths = list(command_line.find_files(args.model))
-    read_audio = functools.cache(functools.partial(fine_tuning.read_audio, args.train_audio))  # once at each rate
+    read = functools.partial(fine_tuning.read_audio, args.train_audio, channel=args.channel)
+    read_audio = functools.cache(read)  # once at each rate
     several = len(paths) > 1
-    for source in fine_tuning.load(paths):
+    for source in fine_tuning.load(paths, args.sample_rate):
         path = source.path
         run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
         if several and args.run_dir:
@@ -157,7 +156,6 @@ def plan(args: Any) -> Iterator[Job]:
         configs = [resolve_config(args, network) for network in source.networks]
         audio = None
         if args.train_audio:
-            refuse_knobs(source)
             audio = read_audio(source.sample_rate, configs[0].sines)
         tasks = [
             Task(
@@ -171,19 +169,12 @@ def plan(args: Any) -> Iterator[Job]:
 
 def resolve_config(args: Any, network: Network) -> FineTuneConfig:
     """The preset for this kind of model, with what the command line changes; with --train-audio enough music."""
-    config = PRESETS[args.preset](network.config).model_dump() | {"seed": args.seed}
-    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "table_tones", "precision")}
-    config |= {key: value for key, value in changes.items() if value is not None}
+    config = PRESETS[args.preset](network.config)
+    changes = {key: getattr(args, key) for key in ("updates", "batch_size", "precision", "seed")}
+    config = config.model_copy(update={key: value for key, value in changes.items() if value is not None})
     if args.train_audio:
-        config["music_rows"] = max(1, config["music_rows"], config["batch_size"] // TONES_PER_MUSIC_ROW)
-    return FineTuneConfig.model_validate(config)
-
-
-def refuse_knobs(source: ModelFile) -> None:
-    """A recording has its target at one position of the knobs, and a run draws them."""
-    for network in source.networks:
-        if models.build(network.config).knobs:
-            raise BadInputError(f"{source.label(network)}: --train-audio must be left out, as the model has knobs")
+        config = presets.with_music(config, network.config, max(1, config.batch_size // TONES_PER_MUSIC_ROW))
+    return config
 
 
 def refuse_trained_on(held_out: Sequence[Path], trained: Sequence[Path]) -> None:
@@ -202,8 +193,12 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
     and page show the largest network, its knobs in the middle. A model that learned from a larger one is also
     measured as it was, against the same teacher.
     """
-    parts = [result.progress for result in results if result.progress is not None]
-    student = fine_tuning.export(job.source, job.tasks, parts, job.output)
+    student = fine_tuning.export(job.source, job.tasks, [result.student for result in results], job.output)
+    places = [
+        (task, trained, knobs)
+        for task, trained in reversed(list(zip(job.tasks, student.networks, strict=True)))
+        for knobs in positions(models.build(trained.config).knobs)
+    ]
     groups = [
         [
             measuring.candidate_of(job.source, task.teacher, "teacher", knobs=knobs),
@@ -213,10 +208,9 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
                 if network is not task.teacher
             ),
         ]
-        for task, trained in reversed(list(zip(job.tasks, student.networks, strict=True)))
-        for knobs in positions(models.build(trained.config).knobs)
+        for task, trained, knobs in places
     ]
-    record, performances = measuring.measure(groups, job.source.sample_rate, clips, quiet=quiet)
+    record, performances = measuring.measure(groups, job.source.sample_rate, clips, alias_free=True, quiet=quiet)
     networks = [
         {
             "label": task.label,
@@ -228,17 +222,58 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
             "teacher": job.source.label(task.teacher),
             "config": task.config.model_dump(mode="json"),
             "train_audio": [str(path) for path in task.audio.files] if task.audio else [],
-            "history": part.history[0],
+            "history": command_line.history_of(result.progress.history[0]) if result.progress else [],
         }
-        for task, result, part in zip(job.tasks, results, parts, strict=True)
+        for task, result in zip(job.tasks, results, strict=True)
     ]
     largest = {key: value for key, value in networks[-1].items() if key != "label"}
     record |= {**largest, "output": str(job.output), "networks": networks}
     path = job.run_dir / "result.json"
     written = [job.output, *report.write(job.run_dir, record, groups[0], performances), path]
+    record["as_it_was"] = rejected = worse_than_teachers([task for task, *_ in places], groups, record["models"])
+    record["rejected"] = None
+    if rejected:
+        aside = keep_teachers(job, results, rejected)
+        written.append(aside)
+        record["rejected"] = str(aside)
     command_line.write_json(path, record)
     measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
     return record
+
+
+def worse_than_teachers(
+    tasks: Sequence[Task], groups: Sequence[Sequence[Any]], entries: Sequence[dict[str, Any]]
+) -> dict[str, list[str]]:
+    """By the label of a task, in what its student is worse than the model as it was, with the knobs anywhere.
+
+    Args:
+        tasks, groups: a task and its candidates for each position of the knobs: the student last, before it the model
+            as it was.
+        entries: of the record, one a candidate.
+    """
+    found: dict[str, list[str]] = {}
+    rest = iter(entries)
+    for task, group in zip(tasks, groups, strict=True):
+        *_, before, student = [next(rest) for _ in group]
+        if reasons := verdict.worse(before, student):
+            found.setdefault(task.label, []).extend(reasons)
+    return found
+
+
+def keep_teachers(job: Job, results: Sequence[Training], rejected: Mapping[str, Sequence[str]]) -> Path:
+    """Write the output anew, with the networks as they were whose students are worse; returns where these went."""
+    aside = job.run_dir / f"rejected_{job.output.name}"
+    students = [result.student for result in results]
+    fine_tuning.export(job.source, job.tasks, students, aside)
+    kept = [
+        task.network.params if task.label in rejected else student
+        for task, student in zip(job.tasks, students, strict=True)
+    ]
+    fine_tuning.export(job.source, job.tasks, kept, job.output, {"as_it_was": sorted(rejected)})
+    for label, reasons in rejected.items():
+        what = f"worse than its teacher in {', '.join(reasons)}"
+        print(f"{label}: the student is {what}; {job.output} holds the model as it was, {aside} the student")
+    return aside
 
 
 def positions(knobs: int) -> list[tuple[float, ...] | None]:

@@ -41,17 +41,20 @@ def load_pieces(args: Any, sample_rate: int) -> list[Piece]:
     heard, played = (round(seconds * sample_rate) for seconds in (args.seconds, args.seconds + LATEST_S))
     named = [split_group(text) for text in args.audio]
     with input_errors():
-        clips = [(group, path.stem, read(path, sample_rate)[:played], heard) for group, path in named]
+        clips = [(group, path.stem, read(path, sample_rate, args.channel[0]), heard) for group, path in named]
         for low_hz, high_hz in listening.SWEEPS_HZ:
-            x = listening.sweep(low_hz, high_hz, sample_rate)
+            with input_errors(str(args.teacher)):
+                x = listening.sweep(low_hz, high_hz, sample_rate)
             clips.append((SWEEP, f"{low_hz:g}-{high_hz:g}_Hz", x, len(x)))
-        recordings = [read(path, sample_rate)[:played] for path in args.recording]
         pieces = []
-        for (group, name, x, length), recording in itertools.zip_longest(clips, recordings):
+        for (group, name, x, length), path in itertools.zip_longest(clips, args.recording):
             listening.refuse_unusable(f"clip {name!r}", x, sample_rate)
-            if recording is not None:
+            clip = audio_set.Clip(name, x)
+            if path is not None:
+                recording = read(path, sample_rate, args.channel[1])
                 listening.refuse_unusable(f"clip {name!r}, recording", recording, sample_rate)
-            pieces.append(Piece(group, audio_set.Clip(name, x, recording), length))
+                clip = audio_set.recorded(clip, recording, str(path), args.delay)  # the whole: a part may fit elsewhere
+            pieces.append(Piece(group, clip._replace(x=x[: max(played, length)]), length))
     names = [piece.name for piece in pieces]
     for name in names:
         if names.count(name) > 1:
@@ -69,14 +72,14 @@ def split_group(text: str) -> tuple[str, Path]:
     return group, Path(name)
 
 
-def read(path: Path, sample_rate: int) -> np.ndarray:
+def read(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
     """A clip that is at the models' rate already: a conversion would be part of what is heard."""
-    with audio_files.reading(path) as source:
+    with audio_files.reading(path, channel) as source:
         if source.sample_rate != sample_rate:
             raise BadInputError(
                 f"{path}: sample rate must be the models' {sample_rate} Hz, got {source.sample_rate}; convert it first"
             )
-    return command_line.read_audio(path, sample_rate)
+    return command_line.read_audio(path, sample_rate, channel)
 
 
 def labels(candidates: Sequence[Candidate]) -> list[str]:
@@ -111,7 +114,7 @@ def trial_of(
     wanted = played.reference if clip.recording is not None else device(clip.x)
     if clip.recording is not None:
         words = recording_in_words(clip.name, played, sample_rate)
-    start, stop = max(0, -played.delay), len(clip.x) - max(0, played.delay)
+    start, stop = played.held
     stimuli = {REFERENCE: wanted, **renders, ANCHOR: listening.anchor(clip.x)}
     return Trial(group, clip.name, {name: y[start:stop][:length] for name, y in stimuli.items()}, words)
 

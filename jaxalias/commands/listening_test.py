@@ -50,6 +50,7 @@ def parse_arguments() -> Any:
         help="the reference: what the device made of each --audio, in order, and if wanted of the two sweeps, "
         "which are in the output's folder 'inputs'",
     )
+    command_line.add_channels(parser, "--audio", "--recording")
     add("--device", choices=sorted(devices.DEVICES), help="the reference: the virtual device that the models are of")
     add(
         "--oversample",
@@ -68,6 +69,7 @@ def parse_arguments() -> Any:
         help="leave out who rated the hidden reference below 80 (paper) or 90 (bs1534) in over 15 %% of trials",
     )
     add("--output", type=Path, default=Path("runs/listening_test"), metavar="DIR", help="folder to write to")
+    command_line.add_sample_rate(parser)
     args = parser.parse_args()
     if bool(args.teacher) == bool(args.analyse):
         parser.error("either --teacher, to write a test, or --analyse, to read its results")
@@ -79,12 +81,14 @@ def parse_arguments() -> Any:
         parser.error(f"--recording: one for each --audio ({len(args.audio)}) or 2 more, got {len(args.recording)}")
     if not args.seconds >= listening.SHORTEST_S:
         parser.error(f"--seconds: must be at least {listening.SHORTEST_S:g}, got {args.seconds:g}")
+    args.channel = command_line.channels_of(parser, args.channel)
     return args
 
 
 def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
     """Play, match, and write the test; returns its record and the paths."""
-    files = evaluate.load_models(args.teacher, args.student)
+    command_line.require("pyloudnorm", "listening")
+    files = evaluate.load_models(args.teacher, args.student, args.sample_rate)
     sample_rate = files[0].sample_rate
     pieces = listening_pieces.load_pieces(args, sample_rate)
     candidates = [
@@ -103,6 +107,7 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
     models = dict(zip(listening_pieces.labels(candidates), paths, strict=True))
     record = {"test_id": test_id, "seed": args.seed, "models": models}
     record |= listening.describe(trials, gains_db, loudness_lufs, sample_rate)
+    record["notes"] = {str(file.path): file.notes for file in files if file.notes}
     record["environment"] = command_line.environment()
 
     html, description = args.output / "index.html", args.output / "test.json"
@@ -112,6 +117,7 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
         written += webmushra.write(args.output / "webmushra", title, test_id, sample_rate, shuffled(trials, args.seed))
     command_line.write_json(description, record)
     rows = [[row["trial"], row["reference"], f"{row['seconds']:.1f}"] for row in record["trials"]]
+    command_line.tell_assumed(files)
     title = f"{test_id}: {len(trials[0].stimuli)} stimuli each at {loudness_lufs:.1f} LUFS"
     command_line.print_table([["trial", "reference", "seconds"], *rows], title)
     return record, [html, description, *sorted({path.parent for path in written})]

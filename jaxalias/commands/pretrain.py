@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 import weights_import
+from jaxalias import disk
 from jaxalias.commands import command_line, measuring
 from jaxalias.commands.command_line import input_errors
 from jaxalias.config import LSTMConfig, PretrainConfig
@@ -18,6 +19,7 @@ from jaxalias.pretraining import devices, training
 from jaxalias.pretraining.architectures import ARCHITECTURES, Architecture
 from jaxalias.signals import audio_files, playing, recordings
 from jaxalias.signals.recordings import Pair
+from jaxalias.training import loop
 from jaxalias.training.checkpoints import Checkpoints
 from weights_import import ModelFile, fresh
 
@@ -57,7 +59,7 @@ def parse_arguments() -> Any:
     add("--held-out-input", type=Path, nargs="+", default=[], metavar="WAV",
         help="recordings to validate on (default: the last tenth of each recording)")  # fmt: skip
     add("--held-out-target", type=Path, nargs="+", default=[], metavar="WAV", help="and what came out")
-    add("--delay", type=int, metavar="SAMPLES", help="of the targets, at the model's rate (default: found)")
+    command_line.add_channels(parser, "the inputs", "the targets")
     add("--signal", type=Path, metavar="WAV",
         help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
     add("--seconds", type=float, default=playing.SECONDS, metavar="S", help="of signal, for --device, --signal")
@@ -84,6 +86,7 @@ def parse_arguments() -> Any:
                          f"got {len(getattr(args, made))}")  # fmt: skip
     if not 10 <= args.seconds <= 3600:
         parser.error(f"--seconds: must lie between 10 and 3600, got {args.seconds:g}")
+    args.channel = command_line.channels_of(parser, args.channel)
     return args
 
 
@@ -101,25 +104,34 @@ def make_pairs(args: Any, kind: Architecture, config: PretrainConfig, run_dir: P
     if args.device:
         pairs = [rendered(args.device, args.seconds, rate, args.seed, run_dir, args.quiet)]
     else:
-        pairs = [recorded(x, y, rate, args.delay) for x, y in zip(args.input, args.target, strict=True)]
+        pairs = [recorded(x, y, rate, args) for x, y in zip(args.input, args.target, strict=True)]
     if args.held_out_input:
         return pairs, [
-            recorded(x, y, rate, args.delay)
+            recorded(x, y, rate, args)
             for x, y in zip(args.held_out_input, args.held_out_target, strict=True)
         ]  # fmt: skip
     return recordings.split(pairs, config.held_out)
 
 
-def recorded(x: Path, y: Path, sample_rate: int, delay: int | None) -> Pair:
+def recorded(x: Path, y: Path, sample_rate: int, args: Any) -> Pair:
     """A pair of files, checked and in step."""
     with input_errors():
-        sent, returned = (command_line.read_audio(path, sample_rate) for path in (x, y))
-        for samples, path in ((sent, x), (returned, y)):
-            recordings.check(samples, str(path))
-        pair = recordings.align(sent, returned, sample_rate, str(y), delay)
+        sent, returned = (
+            checked(path, sample_rate, channel) for path, channel in zip((x, y), args.channel, strict=True)
+        )
+        pair = recordings.align(sent, returned, sample_rate, str(y), args.delay)
     turned = ", turned over (kept: it is the device's)" if pair.polarity < 0 else ""
     print(f"{y.name}: {len(pair.x) / sample_rate:.1f} s, {pair.delay} samples late{turned}", file=sys.stderr)
     return pair
+
+
+def checked(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
+    """A recording at a rate (t,), refused where it is silent or clipped: in its own samples, before any conversion."""
+    recording = audio_files.read(path, channel=channel)
+    for warning in recording.warnings:
+        print(warning, file=sys.stderr)
+    recordings.check(recording.samples, str(path))
+    return audio_files.converted(recording, sample_rate).samples
 
 
 def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: Path, quiet: bool) -> Pair:
@@ -131,15 +143,15 @@ def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: 
         if not quiet:
             print(f"playing {seconds:g} s through the {device}", file=sys.stderr, flush=True)
         run_dir.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial.npy")
-        np.save(partial, devices.DEVICES[device](x[None], sample_rate)[0])
-        partial.replace(kept)
+        y = devices.DEVICES[device](x[None], sample_rate)[0]
+        with disk.replacing(kept) as partial:
+            np.save(partial, y)
     return Pair(x, np.load(kept))
 
 
 def fit(
     kind: Architecture, config: PretrainConfig, train: list[Pair], held_out: list[Pair], run_dir: Path, quiet: bool
-) -> training.Progress:
+) -> loop.Progress:
     """Start or resume the run."""
     heard = hashlib.sha256()
     for pair in (*train, *held_out):
@@ -151,15 +163,11 @@ def fit(
     }
     with input_errors():
         checkpoints = Checkpoints(run_dir, identity)
-        run = training.prepare(build(kind.model), train, held_out, kind.sample_rate, config)
-    began = training.begin(run)
-    progress, saved = began, checkpoints.steps()
-    if saved:
-        with input_errors():
-            on_host = checkpoints.restore(saved[-1], jax.device_get(began))
-        progress = on_host._replace(
-            state=jax.device_put(on_host.state, jax.tree.map(lambda a: a.sharding, began.state))
-        )
+        prepared = training.prepare(build(kind.model), train, held_out, kind.sample_rate, config)
+        fresh, saved = loop.begin(prepared), checkpoints.steps()
+        progress = fresh
+        if saved:
+            progress = loop.join([checkpoints.restore(saved[-1], part) for part in loop.split(fresh) if part], fresh)
     before = progress.updates_done
     with (
         command_line.stop_on_interrupt() as should_stop,
@@ -175,15 +183,15 @@ def fit(
                 shown = f"held out {10 * np.log10(record['validation_ESR']):.1f} dB"
             step(f"ESR {10 * np.log10(record['ESR']):.1f} dB  {shown}")
 
+        def keep(parts: list[loop.Progress | None]) -> None:
+            if parts[0] and parts[0].updates_done:
+                checkpoints.save(parts[0])
+
         try:
-            progress = training.advance(
-                run,
-                progress,
-                on_update=on_update,
-                on_checkpoint=lambda reached: checkpoints.save(jax.device_get(reached)),
-                should_stop=should_stop,
+            progress = loop.advance(
+                prepared, progress, loop.Hooks(on_update, keep, command_line.EveryMinute(), should_stop)
             )
-        except training.DivergedError as error:
+        except loop.DivergedError as error:
             print(f"pretrain.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
             raise SystemExit(1) from None
     checkpoints.close()
@@ -191,11 +199,11 @@ def fit(
 
 
 def save(
-    kind: Architecture, config: PretrainConfig, progress: training.Progress, args: Any, held_out: list[Pair],
+    kind: Architecture, config: PretrainConfig, progress: loop.Progress, args: Any, held_out: list[Pair],
     output: Path,
 ) -> None:  # fmt: skip
     """Write the best model, read it back, and measure that: held-out recordings, sines, pure tones."""
-    best = jax.device_get(progress.best)
+    best = jax.tree.map(lambda a: a[0], jax.device_get(progress.best))
     note = {"made_by": "experiments/pretrain.py", "model": args.model, "device": args.device,
             "config": config.model_dump(mode="json")}  # fmt: skip
     file = model_file(kind, best, note)
@@ -203,12 +211,17 @@ def save(
         weights_import.save(output, file)
         file = weights_import.load(output)
     candidate = measuring.candidate_of(file, file.network, "teacher")
-    clips = [audio_set.Clip(f"held out {i + 1}", pair.x, pair.y) for i, pair in enumerate(held_out)]
+    clips = [audio_set.Clip(f"held out {i + 1}", pair.x, pair.y, (0, 0)) for i, pair in enumerate(held_out)]
     record, performances = measuring.measure(
         [[candidate]], file.sample_rate, clips, device=args.device, quiet=args.quiet
     )
     esr = [recordings.esr_db(renders[0], pair.y) for (_, renders, *_), pair in zip(performances, held_out, strict=True)]
-    record |= {"updates": config.updates, "output": str(output), "held_out_esr_db": esr, "history": progress.history}
+    record |= {
+        "updates": config.updates,
+        "output": str(output),
+        "held_out_esr_db": esr,
+        "history": command_line.history_of(progress.history[0]),
+    }
     written = [output]
     if args.json:
         command_line.write_json(args.json, record)

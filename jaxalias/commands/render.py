@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import weights_import
 from jaxalias import models
 from jaxalias.commands import command_line
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands.command_line import BadInputError
 from jaxalias.signals import audio_files
 from jaxalias.signals.audio_files import AudioFileError, Sink, Source
 from jaxalias.targets import oversampling
@@ -37,15 +36,14 @@ def main() -> None:
     """The command."""
     args = parse_arguments()
     refuse_overwriting(args)
-    with input_errors():
-        file = weights_import.load(args.model)
+    file = command_line.load_model(args.model, args.sample_rate)
     network = chosen(file, args.submodel)
     knobs = command_line.knobs_of(file, network, args.knobs)
     playing = Playing(file.label(network), network, args.oversample, args.precision, knobs)
     started = time.monotonic()
     try:
         with (
-            audio_files.reading(args.input) as source,
+            audio_files.reading(args.input, args.channel) as source,
             audio_files.writing(args.output, source.sample_rate, args.bits, source.length) as sink,
         ):
             for warning in source.warnings:
@@ -56,9 +54,10 @@ def main() -> None:
                     sink.write(y)
     except AudioFileError as error:
         raise BadInputError(str(error)) from error
-    record = describe(args, playing, source, sink, time.monotonic() - started)
+    record = describe(args, playing, source, sink, time.monotonic() - started) | {"notes": file.notes}
     if args.json:
         command_line.write_json(args.json, record)
+    command_line.tell_assumed([file])
     report(record)
 
 
@@ -72,9 +71,7 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="NAM .nam, GuitarML or AIDA-X .json, or PyTorch checkpoint",
     )
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="WAV", help="WAV, FLAC ... of any rate and length; first channel"
-    )
+    parser.add_argument("--input", type=Path, required=True, metavar="WAV", help="WAV, FLAC ... of any rate and length")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="WAV", help="mono WAV at the input's rate, as long as the input"
     )
@@ -91,7 +88,9 @@ def parse_arguments() -> Any:
         metavar="N",
         help="which model of a container, from 1, the smallest (default: the largest)",
     )
+    command_line.add_channel(parser, "the input")
     command_line.add_knobs(parser)
+    command_line.add_sample_rate(parser)
     parser.add_argument("--bits", choices=["16", "24", "float"], default="24", help="of the output's samples")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the model")
     return parser.parse_args()

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.signal
 
-from jaxalias.evaluation import ANALYSED_S, SETTLING_S, Candidate
+from jaxalias import disk
+from jaxalias.evaluation import ANALYSED_S, SETTLING_S, Candidate, host
 from jaxalias.evaluation.audio_set import Performance
 from jaxalias.reporting import page, pictures, tables
 from jaxalias.signals.dsp import db_to_amplitude
@@ -16,8 +17,11 @@ from jaxalias.signals.dsp import db_to_amplitude
 TONE_HZ, TONE_DB = 2394.3, -6.0
 SWEEP_HZ, SWEEP_S, SWEEP_DB = (20.0, 10_000.0), 5.0, -6.0
 LISTEN_S = 15.0  # of each clip on the page: all renders of all clips travel in one file
+OWN_SETS_S = 7.5  # of the project's own sets likewise
+ALIAS_FREE = "alias-free teacher"
 
 
+@host.in_double_precision
 def write(
     folder: Path, record: dict[str, Any], candidates: Sequence[Candidate], performances: Sequence[Performance] = ()
 ) -> list[Path]:
@@ -30,8 +34,9 @@ def write(
     players = dict(zip(labels, candidates, strict=True))
     markdown, table, html = (folder / name for name in ("table.md", "table.csv", "index.html"))
     sections = (f"{caption}\n\n{tables.markdown_table(rows)}" for caption, rows in tables.tables(record).items())
-    markdown.write_text("\n".join([*sections, *(f"{line}\n" for line in tables.remarks(record))]))
-    table.write_text(tables.csv_table(tables.table_rows(record)))
+    said = [f"{line}\n" for line in record.get("verdict", [])]
+    disk.write_text(markdown, "\n".join([*said, *sections, *(f"{line}\n" for line in tables.remarks(record))]))
+    disk.write_text(table, tables.csv_table(tables.table_rows(record)))
 
     spectrum, harmonic, nmr, sweeps = (folder / f"{n}.png" for n in ("spectrum", "harmonics", "nmr", "sweep"))
     tone = _tone(sample_rate)
@@ -57,10 +62,12 @@ def _play(candidate: Candidate, x: np.ndarray) -> np.ndarray:
 
 def _excerpt(performance: Performance, labels: Sequence[str], sample_rate: int) -> page.Clip:
     renders = dict(zip(labels, performance.renders, strict=False))
+    if performance.alias_free is not None:
+        renders[ALIAS_FREE] = performance.alias_free
     if performance.clip.recording is not None:
         renders["recording"] = performance.reference
     renders["input"] = performance.clip.x
-    length = round(LISTEN_S * sample_rate)
+    length = round((OWN_SETS_S if performance.own_set else LISTEN_S) * sample_rate)
     return page.Clip(performance.clip.name, sample_rate, {label: y[:length] for label, y in renders.items()})
 
 

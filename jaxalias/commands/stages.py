@@ -13,8 +13,7 @@ from jaxalias.config import presets
 from jaxalias.losses import nmr
 from jaxalias.signals import dsp, sines
 from jaxalias.targets import harmonics
-from jaxalias.training import loop, parallel, runs
-from jaxalias.training.exercises import Student
+from jaxalias.training import loop, plan, run, students
 
 try:
     import torch
@@ -66,7 +65,7 @@ def resynthesis_work(side: str, precision: str) -> Work:
         return partial(peers.bandlimit, torch.tensor(y), tones[0], SAMPLE_RATE)
     increment = sines.tones(*tones, sample_rate=SAMPLE_RATE, dtype=precision).increment
     number = harmonics.highest_number(float(dsp.midi_to_hz(MIDI[0])), SAMPLE_RATE)
-    bandlimit = parallel.over_tones(partial(harmonics.bandlimit, number=number), parallel.mesh_for(1, 40), (0, 0), 0)
+    bandlimit = students.over_rows(students.mesh_for(1), partial(harmonics.bandlimit, number=number), (0, 0), 0)
     return partial(jax.jit(bandlimit), jnp.asarray(y), increment)
 
 
@@ -78,7 +77,7 @@ def model_work(side: str, precision: str, *, network: Network, samples: int, gra
     model, params = _model(network, precision)
     state = model.initial_state(params, network.batch)
 
-    apply = parallel.over_tones(model.apply, parallel.mesh_for(1, network.batch), (-1, 0, 0), (0, 0))
+    apply = students.over_rows(students.mesh_for(1), model.apply, (-1, 0, 0), (0, 0))
 
     def power(params: models.Params, x: jax.Array) -> jax.Array:
         return jnp.mean(apply(params, x, state)[0] ** 2)
@@ -87,12 +86,11 @@ def model_work(side: str, precision: str, *, network: Network, samples: int, gra
     return partial(jax.jit(work), params, jnp.asarray(x))
 
 
-def draw_work(side: str, precision: str, *, network: Network, table: bool) -> Work | None:
-    """Ours alone: tones and targets of a batch, by the teacher or from a table of its harmonics."""
+def draw_work(side: str, precision: str, *, network: Network) -> Work | None:
+    """Ours alone: tones and targets of a batch, by the teacher."""
     if side == "peer":
         return None
-    run = _run(network, precision, table_tones=network.batch if table else None)  # a larger table answers as fast
-    return partial(run.draw, _keys(0, network))
+    return partial(_run(network, precision).draw[0], 0)
 
 
 def training_work(side: str, precision: str, *, network: Network, whole: bool) -> Work | None:
@@ -106,18 +104,19 @@ def training_work(side: str, precision: str, *, network: Network, whole: bool) -
         trainer.lead_in(torch.tensor(_signals(network.batch, SETTLING, precision)[0]))
         return partial(trainer.update, *(torch.tensor(x) for x in _signals(network.batch, network.frame, precision)))
 
-    run = _run(network, precision)
-    drawn, batch = run.draw(_keys(0, network)), 0
-    state = run.lead_in(loop.begin(run).state, drawn)
+    prepared = _run(network, precision)
+    (draw,), (begin,), (source,) = prepared.draw, prepared.begin, prepared.sources
+    state, drawn, batch = loop.begin(prepared).state, draw(0), 0
+    state = state._replace(memories=(begin(state.params, drawn),))
 
     def work() -> Any:
         nonlocal batch, drawn, state
         if whole:
             batch += 1
-            drawn = run.draw(_keys(batch, network))
-            state = run.lead_in(state, drawn)
-        for number in range(run.updates_per_draw if whole else 1):
-            state, terms = run.update(state, drawn, number)
+            drawn = draw(batch)
+            state = state._replace(memories=(begin(state.params, drawn),))
+        for number in range(source.frames if whole else 1):
+            state, terms = prepared.update(state, [drawn], number)
         return terms
 
     return work
@@ -128,17 +127,13 @@ def _model(network: Network, precision: str) -> tuple[models.Model, models.Param
     return model, models.cast(model.init(jax.random.key(0)), precision)
 
 
-def _run(network: Network, precision: str, **changes: Any) -> runs.Run:
+def _run(network: Network, precision: str) -> run.Run:
     """A run by the authors' recipe, in the batch and frame of the network; students differ in their seeds."""
-    changes |= {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
+    changes = {"precision": precision, "batch_size": network.batch, "frame_s": network.frame / SAMPLE_RATE}
     config = presets.authors(network.config).model_copy(update=changes)
     model, params = _model(network, precision)
-    students = [Student("", params, config.model_copy(update={"seed": seed})) for seed in range(network.students)]
-    return runs.prepare(model, students, SAMPLE_RATE)
-
-
-def _keys(batch: int, network: Network) -> jax.Array:
-    return jax.random.split(jax.random.key(batch), network.students)
+    tasks = [plan.Task("", params, config.model_copy(update={"seed": seed})) for seed in range(network.students)]
+    return run.prepare(model, tasks, SAMPLE_RATE)
 
 
 def _signals(batch: int, samples: int, precision: str) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +162,7 @@ def _stages() -> dict[str, Stage]:
             ("forward", partial(model_work, samples=network.frame, gradient=False), network.frame, 0),
             ("gradient", partial(model_work, samples=network.frame, gradient=True), network.frame, 0),
             ("teacher", partial(model_work, samples=SETTLING + ANALYSED, gradient=False), SETTLING + ANALYSED, 0),
-            ("draw", partial(draw_work, table=False), ANALYSED, 0),
-            ("draw-table", partial(draw_work, table=True), ANALYSED, 0),
+            ("draw", draw_work, ANALYSED, 0),
             ("update", partial(training_work, whole=False), network.frame, 1),
             ("training", partial(training_work, whole=True), ANALYSED, ANALYSED // network.frame),
         ):

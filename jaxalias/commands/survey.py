@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import weights_import
-from jaxalias import evaluation, models
+from jaxalias import disk, evaluation, models
 from jaxalias.commands import command_line, measuring
 from jaxalias.commands.command_line import BadInputError, input_errors
 from jaxalias.losses.nmr import AUDIBLE_DB
@@ -28,11 +29,15 @@ def main() -> None:
         raise BadInputError(f"{', '.join(map(str, args.paths))}: must hold at least 1 file, got 0")
     sine_set = QUICK if args.quick else evaluation.SineSet()
     measured, refused, interrupted = measure_all(paths, sine_set, args)
-    measured.sort(key=lambda entry: entry["NMR-S"], reverse=True)
+    measured.sort(key=lambda entry: -np.inf if entry["NMR-S"] is None else entry["NMR-S"], reverse=True)
     ranked = [{"rank": rank, **entry} for rank, entry in enumerate(measured, start=1)]
 
+    if len(paths) == len(refused) == 1:
+        raise BadInputError(f"none of 1 files could be measured: {refused[0]['reason']}")
     for entry in refused:
         print(f"survey.py: left out: {entry['reason']}", file=sys.stderr)
+    for note, count in Counter(note for entry in measured for note in entry["notes"].items()).items():
+        print(f"survey.py: {count} of {len(measured)} models: {': '.join(note)}", file=sys.stderr)
     if args.json:
         command_line.write_json(args.json, record(ranked, refused, sine_set))
     if args.csv:
@@ -55,6 +60,7 @@ def parse_arguments() -> Any:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the ranking as a table, levels in dB")
     parser.add_argument("--quick", action="store_true", help="-18 dB tones only: a third of the time")
     command_line.add_knobs(parser)
+    command_line.add_sample_rate(parser)
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the models")
     return parser.parse_args()
 
@@ -73,27 +79,32 @@ def measure_all(
             if should_stop():
                 return measured, refused, True
             try:
-                measured.extend(measure(path, sine_set, args.precision, args.knobs))
-            except (ValueError, OSError, BadInputError) as error:
-                refused.append({"path": str(path), "reason": " ".join(str(error).split())})
+                measured.extend(measure(path, sine_set, args))
+            except Exception as error:  # of one file among hundreds, whatever it is
+                refused.append({"path": str(path), "reason": reason_of(error, path)})
             step(path.name)
     return measured, refused, False
 
 
-def measure(
-    path: Path, sine_set: evaluation.SineSet, precision: str, knobs: Sequence[float] | None
-) -> list[dict[str, Any]]:
-    """Lines of the ranking, in dB: one for each model of a file.
+def reason_of(error: BaseException, path: Path) -> str:
+    """Why a file is left out, in one line with its name; a failure inside is called that."""
+    line = " ".join(str(error).split())
+    if not isinstance(error, ValueError | OSError | BadInputError):
+        line = f"failed inside, with {type(error).__name__}: {line}"
+    return line if str(path) in line else f"{path}: {line}"
 
-    Args:
-        knobs: where they stand in the models that have any.
+
+def measure(path: Path, sine_set: evaluation.SineSet, args: Any) -> list[dict[str, Any]]:
+    """Lines of the ranking, in dB: one for each model of a file.
 
     Raises:
         ValueError: the file is no model, or its output cannot be measured.
         BadInputError: the model has knobs, and another number than positions are given.
     """
     file = weights_import.load(path)
-    return [measure_network(file, network, sine_set, precision, knobs) for network in file.networks]
+    if args.sample_rate is not None and file.network.rate.source == "assumed":  # others of the library say theirs
+        file = weights_import.at_rate(file, args.sample_rate)
+    return [measure_network(file, network, sine_set, args.precision, args.knobs) for network in file.networks]
 
 
 def measure_network(
@@ -111,6 +122,7 @@ def measure_network(
         "format": file.format,
         "knobs": list(candidate.knobs),
         "sample_rate": file.sample_rate,
+        "notes": file.notes,
         "parameters": models.parameter_count(network.params),
         "NMR-S": found["metrics"]["NMR-S"],
         "ESR-S": found["metrics"]["ESR-S"],
@@ -134,13 +146,10 @@ def record(ranked: list[dict[str, Any]], refused: list[dict[str, str]], sine_set
 
 def write_csv(path: Path, ranked: list[dict[str, Any]]) -> None:
     """The ranking, one model a line, complete or not at all."""
-    with input_errors("--csv"):
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows({**entry, "knobs": positions_text(entry)} for entry in ranked)
-        partial.replace(path)
+    with input_errors("--csv"), disk.replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({**entry, "knobs": positions_text(entry)} for entry in ranked)
 
 
 def positions_text(entry: dict[str, Any]) -> str:

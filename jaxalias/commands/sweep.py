@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-import weights_import
 from jaxalias.commands import command_line, fine_tuning, grid, measuring, sweep_table
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands.command_line import BadInputError
 from jaxalias.commands.evaluate import at_rates
 from jaxalias.commands.fine_tuning import Group, Task, Training
 from jaxalias.commands.grid import Point
@@ -48,6 +47,7 @@ def main() -> None:
     args = parse_arguments()
     sweeps = list(plan(args))
     claimed = [(task, fine_tuning.claim(task)) for sweep in sweeps for task in sweep.tasks]
+    command_line.tell_assumed(sweep.source for sweep in sweeps)
     record = {
         "preset": args.preset,
         "models": [begin(sweep, args) for sweep in sweeps],
@@ -100,12 +100,14 @@ def parse_arguments() -> Any:
     )  # fmt: skip
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE",
         help="music to play through teacher and students, WAV or FLAC: ESR and MRSL against the teacher")  # fmt: skip
+    command_line.add_channel(parser, "--audio")
     add(
         "--student", nargs="+", default=[], metavar="FILE",
         help="students made elsewhere, to be compared with; where there are several models as NAME=FILE, with NAME the "
         "model's file name without its ending",
     )  # fmt: skip
     add("--oversample", type=count, nargs="*", default=[2, 4], metavar="M", help="the teacher also at M times its rate")
+    command_line.add_sample_rate(parser)
     return parser.parse_args()
 
 
@@ -113,12 +115,13 @@ def plan(args: Any) -> Iterator[Sweep]:
     """What is to be done, checked as far as it can be before the training."""
     run_dir = args.run_dir or Path("runs") / f"sweep-{args.preset}"
     changes = grid.choose(grid.parse(args.set), args.random, args.seed)
-    sources = list(fine_tuning.load(list(command_line.find_files(args.model))))
+    sources = list(fine_tuning.load(list(command_line.find_files(args.model)), args.sample_rate))
     if not sources:
         raise BadInputError(f"{', '.join(map(str, args.model))}: must hold at least 1 file, got 0")
-    students = students_of(sources, args.student)
+    students = students_of(sources, args.student, args.sample_rate)
     heard = {str(path): command_line.digest(path) for path in args.audio}
-    clips = {rate: measuring.load_clips(args.audio, (), rate) for rate in {source.sample_rate for source in sources}}
+    rates = {source.sample_rate for source in sources}
+    clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
     for source in sources:
         if len(source.networks) > 1:
             raise BadInputError(f"{source.path}: must hold one network for a sweep, got {len(source.networks)}")
@@ -132,7 +135,9 @@ def plan(args: Any) -> Iterator[Sweep]:
         yield Sweep(source, folder, points, tasks, tuple(students[path.stem]), clips[source.sample_rate], heard)
 
 
-def students_of(sources: Sequence[ModelFile], given: Sequence[str]) -> dict[str, list[ModelFile]]:
+def students_of(
+    sources: Sequence[ModelFile], given: Sequence[str], sample_rate: int | None
+) -> dict[str, list[ModelFile]]:
     """By the name of their model, the students to compare with."""
     teachers = {source.path.stem: source for source in sources}
     found: dict[str, list[ModelFile]] = {stem: [] for stem in teachers}
@@ -142,8 +147,7 @@ def students_of(sources: Sequence[ModelFile], given: Sequence[str]) -> dict[str,
             if len(sources) > 1:
                 raise BadInputError(f"--student {text}: must be NAME=FILE with one of {', '.join(teachers)} as NAME")
             stem, file = sources[0].path.stem, text
-        with input_errors():
-            student, teacher = weights_import.load(file), teachers[stem]
+        student, teacher = command_line.load_model(Path(file), sample_rate), teachers[stem]
         if len(student.networks) > 1 or student.sample_rate != teacher.sample_rate:
             raise BadInputError(
                 f"--student {file}: must hold one network at {teacher.sample_rate} Hz as {teacher.path.name}, "
@@ -158,6 +162,7 @@ def begin(sweep: Sweep, args: Any) -> dict[str, Any]:
     path = sweep.folder / "marks.json"
     inputs = {
         "teacher": sweep.tasks[0].model_sha256,
+        "sample_rate": sweep.source.sample_rate,
         "oversample": sorted({1, *args.oversample}),
         "students": {str(student.path): command_line.digest(student.path) for student in sweep.students},
         "audio": sweep.heard,
@@ -216,8 +221,12 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
         "trained_together": together, "audio_files": place.sweep.heard, "failed": DIVERGED,
     }  # fmt: skip
     if training.progress is not None:
-        student = fine_tuning.export(source, [task], [training.progress], output, {"changes": place.point.changes})
-        result |= {"output": str(output), "history": training.progress.history[0], "failed": None}
+        student = fine_tuning.export(source, [task], [training.student], output, {"changes": place.point.changes})
+        result |= {
+            "output": str(output),
+            "history": command_line.history_of(training.progress.history[0]),
+            "failed": None,
+        }
         candidates = [
             measuring.candidate_of(source, source.network, "teacher"),
             measuring.candidate_of(student, student.network, "student"),

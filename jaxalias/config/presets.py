@@ -7,14 +7,15 @@ from jaxalias.config import (
     ESRConfig,
     FineTuneConfig,
     LossConfig,
-    LowpassConfig,
     ModelConfig,
+    MusicConfig,
     NMRConfig,
     OptimiserConfig,
+    RateSearchConfig,
     RecurrentConfig,
+    Reduction,
     SineConfig,
     SoapConfig,
-    TrialConfig,
 )
 
 
@@ -42,64 +43,57 @@ def authors(model: ModelConfig) -> FineTuneConfig:
 def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on a laptop's CPU.
 
-    A recurrent model: ESR of each tone, averaged over tones, plus 0.03 times a soft hinge of each tone's NMR at -15 dB;
-    some music among the tones, from the first sample that a player plays; SOAP's steps (`soap`) with cosine decay,
-    clipped, at the highest rate that does little harm at first (`rate_search`); the moving average of the parameters is
-    exported.
+    All models: tones, music, and notes played high, each with an ESR and an NMR of its error of its own; the target of
+    music is the alias-free teacher. The moving average of the parameters is exported. No low-pass.
 
-    A network without recurrence: tones that repeat, so that it is heard settled and its aliases are told from its
-    harmonics; what counts beside the ESR is the amplitude of the aliases alone, and the steps are Gauss-Newton's
-    (`periodic_tones`, `gauss_newton`).
+    A recurrent model: a soft hinge of the NMR at -15 dB; some music from the first sample that a player plays; SOAP's
+    steps (`jaxalias.optimisers.soap`) with cosine decay, clipped, at the highest rate that does little harm at first
+    (`jaxalias.training.rate_search`).
 
-    Tones up to MIDI 112 (5.3 kHz): those above alias most, are given up least, and take most of the gradient.
+    A network without recurrence: tones that repeat, so that its steady-state response is known at once and aliases are
+    told from harmonics (`jaxalias.signals.periodic_tones`); the amplitude of what is audible counts (a pseudo-Huber),
+    so that the loudest leads; Gauss-Newton steps (`jaxalias.optimisers.gauss_newton`).
 
-    Obtained (experiments/RESULTS.md), NMR-S and HESR-T in dB, in brackets those of the authors' student. One core of
-    two of an AMD EPYC, the other at work too: Broadcast LSTM, 17 minutes: from 8.8 to -24.7, -28.4 (-20.9, -26.1).
-    H100, ten LSTMs in one program, 2.5 minutes: Mesa LSTM: from 24.9 to -27.5, -33.0 (-15.7, -22.8). One core of an
-    Intel Xeon, 1.3 times as fast: Broadcast TCN, 7 minutes: from 11.8 to -25.2, -21.2 (-23.4, -15.1). 5150 NAM, 7
-    minutes: from 10.1 to -22.1, -19.6.
+    Tones up to MIDI 112 (5.3 kHz): those above alias most and take most of the gradient.
+
+    Command, time, hardware and figures: experiments/RESULTS.md; how the numbers were chosen: experiments/RECIPES.md.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
             preset="fast",
             updates=3200,
-            **_rows(model, tones=36, music=4, starts=4),
+            batch_size=24,
             frame_s=0.05,
             sines=SineConfig(midi_low=18.0, midi_high=112.0, quietest_db=-50.0, analysed_s=0.5),
-            loss=LossConfig(
-                nmr=NMRConfig(weight=0.03, reduction="soft_hinge", knee=0.03),
-                lowpass=LowpassConfig(pass_hz=16_000.0, stop_hz=18_000.0),
-            ),
+            loss=_recurrent_loss(1.0, "soft_hinge"),
+            music=_recurrent_music(8, _recurrent_loss(1.0, "soft_hinge")),
+            high_playing=_recurrent_music(6, _recurrent_loss(0.5, "soft_hinge")),
+            starts=_recurrent_music(4, _recurrent_loss(0.1, "soft_hinge")),
             optimiser=OptimiserConfig(
                 learning_rate=5e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995, soap=SoapConfig()
             ),
-            trial=TrialConfig(),
+            rate_search=RateSearchConfig(),
         )
     return FineTuneConfig(
         preset="fast",
         updates=1500,
         batch_size=24,
-        batches_per_draw=10,
         frame_s=0.05,
         sines=SineConfig(midi_high=112.0, whole_cycles=True, quietest_db=-50.0),
-        loss=LossConfig(nmr=NMRConfig(of="aliases", weight=0.03, reduction="pseudo_huber", knee=0.03)),
+        loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
+        music=_convolutional_music(5),
+        high_playing=_convolutional_music(5),
         optimiser=OptimiserConfig(
-            learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, curvature=CurvatureConfig()
+            learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, rewind_above=100.0,
+            curvature=CurvatureConfig(damping=1.0, sample_every=4),
         ),
-    )
+    )  # fmt: skip
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """Half an hour or little more, of a network without recurrence a quarter: as `fast`, but longer.
+    """As `fast`, but longer; a recurrent model with more rows of everything and amplitudes in the place of the hinge.
 
-    A recurrent model hears more music, all frequencies. What counts with it beside the ESR is the amplitude of what
-    is wrong with a tone, so that the loudest aliases lead; music has no NMR: its target holds the teacher's aliases.
-    Where its loss leaps it goes on from the average (`rewind`).
-
-    Obtained like the above. H100, several LSTMs in one program, 3.3 and 3.6 minutes, before there was a rewind:
-    Broadcast LSTM from 8.8 to -24.8, -30.5 (-20.9, -26.1), Mesa LSTM from 24.9 to -26.6, -32.5 (-15.7, -22.8). Intel
-    Xeon: 5150 NAM, 14 minutes: from 10.1 to -24.9, -20.1. Broadcast TCN, by slower updates, 22 minutes: from 11.8 to
-    -30.7, -23.0 (-23.4, -15.1).
+    Where the loss leaps, the run goes on from the average (`jaxalias.optimisers.rewind`).
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
@@ -107,25 +101,31 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
     changes = {
         "preset": "balanced",
         "updates": 5000,
-        "loss": LossConfig(nmr=NMRConfig(of="tone_error", weight=0.03, reduction="pseudo_huber"), lowpass=None),
+        "batch_size": 36,
+        "loss": _recurrent_loss(1.0, "pseudo_huber"),
+        "music": _recurrent_music(12, _recurrent_loss(1.0, "pseudo_huber")),
+        "high_playing": _recurrent_music(12, _recurrent_loss(0.5, "pseudo_huber")),
+        "starts": _recurrent_music(4, _recurrent_loss(0.1, "pseudo_huber")),
         "optimiser": config.optimiser.model_copy(update={"learning_rate": 4e-3, "rewind_above": 10.0}),
-        **_rows(model, tones=40, music=24, starts=4),
     }
     return config.model_copy(update=changes)
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The best that is known, an hour or little more: as `balanced`, twice as long, a recurrent model with more tones.
-
-    Obtained like the above. One core of the EPYC: Broadcast LSTM, 73 minutes: from 8.8 to -29.7, -32.6 (-20.9, -26.1).
-    Mesa LSTM, 74 minutes: from 24.9 to -31.5, -35.3 (-15.7, -22.8). Intel Xeon: Broadcast TCN, 27 minutes: from 11.8 to
-    -32.8, -24.0 (-23.4, -15.1). 5150 NAM, 26 minutes: from 10.1 to -27.7, -20.6.
-    """
+    """The best that is known: as `balanced`, twice as long."""
     config = balanced(model)
-    changes = {"preset": "best", "updates": 2 * config.updates}
-    if isinstance(model, RecurrentConfig):
-        changes |= _rows(model, tones=48, music=16, starts=4)
-    return config.model_copy(update=changes)
+    return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
+
+
+def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTuneConfig:
+    """The config with at least so many rows of music: a source of its own, or more rows of the one that it has."""
+    if config.music:
+        return config.model_copy(
+            update={"music": config.music.model_copy(update={"rows": max(rows, config.music.rows)})}
+        )
+    recurrent = isinstance(model, RecurrentConfig)
+    found = _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
+    return config.model_copy(update={"music": found})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
@@ -137,11 +137,27 @@ PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
 }
 
 
-def _rows(model: RecurrentConfig, tones: int, music: int, starts: int = 0) -> dict[str, int]:
-    """Of a batch. With knobs all are tones: music has its target at one position of theirs."""
-    if model.input_size > 1:
-        tones, music, starts = tones + music, 0, 0
-    return {"batch_size": tones, "music_rows": music, "music_starts": starts}
+def _amplitude(weight: float) -> NMRConfig:
+    """Of what is audible the amplitude counts, so that the loudest leads; below -15 dB hardly anything does."""
+    return NMRConfig(phase="counts", weight=weight, reduction="pseudo_huber", knee=0.03)
+
+
+def _convolutional_music(rows: int) -> MusicConfig:
+    """Excerpts of five STFT frames, each behind a receptive field of its past; four times the weight of the tones."""
+    loss = LossConfig(esr=ESRConfig(weight=4.0), nmr=_amplitude(0.12), lowpass=None)
+    return MusicConfig(rows=rows, frame_s=0.14, loss=loss)
+
+
+def _recurrent_loss(share: float, reduction: Reduction) -> LossConfig:
+    """ESR and 0.03 times the NMR above -15 dB, both times a share; all frequencies."""
+    return LossConfig(
+        esr=ESRConfig(weight=share), nmr=NMRConfig(weight=0.03 * share, reduction=reduction, knee=0.03), lowpass=None
+    )
+
+
+def _recurrent_music(rows: int, loss: LossConfig) -> MusicConfig:
+    """Excerpts of half a second, in frames as those of the tones, so that one call plays both."""
+    return MusicConfig(rows=rows, frame_s=0.05, frames=10, loss=loss)
 
 
 def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
@@ -156,5 +172,4 @@ def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfi
         loss=loss,
         optimiser=OptimiserConfig(learning_rate=5e-4),
         validate_every=1000,
-        checkpoint_every=500,
     )

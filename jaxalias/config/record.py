@@ -1,5 +1,8 @@
 """What all configuration records share."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
@@ -7,6 +10,10 @@ class Record(BaseModel):
     """Frozen, hashable, and closed: unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The record with some values changed, validated like a new one (pydantic's own copy is not)."""
+        return type(self).model_validate(dict(self) | dict(update or {}))
 
 
 def explain(error: ValidationError) -> str:

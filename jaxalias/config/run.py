@@ -43,41 +43,36 @@ Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge"
 """How the tones of a batch become one number; see `losses.reduce`."""
 
 
-class ESRConfig(Record):
-    """Error-to-signal ratio (eq. 13)."""
+class ReductionConfig(Record):
+    """How the ratios of the rows of a batch become one number."""
 
     weight: NonNegativeFloat = 1.0
     reduction: Reduction = "mean_of_ratios"
-    knee: PositiveFloat = Field(
-        0.01, description="the ratio (-20 dB) up to which soft_hinge and pseudo_huber hardly count"
+    knee: PositiveFloat | None = Field(
+        None, description="the ratio up to which soft_hinge and pseudo_huber hardly count; the others have none"
     )
 
+    @model_validator(mode="after")
+    def _knee_suits(self) -> Self:
+        bent = self.reduction in ("soft_hinge", "pseudo_huber")
+        if bent and self.knee is None:
+            raise ValueError(f"knee must be given with reduction = {self.reduction}")
+        if not bent and self.knee is not None:
+            raise ValueError(f"knee must be none with reduction = {self.reduction}, which has none, got {self.knee}")
+        return self
 
-class NMRConfig(Record):
+
+class ESRConfig(ReductionConfig):
+    """Error-to-signal ratio (eq. 13)."""
+
+
+class NMRConfig(ReductionConfig):
     """Noise-to-mask ratio (eqs. 14-16)."""
 
-    of: Literal["error", "tone_error", "aliases"] = Field(
-        "error",
-        description="noise: all that differs from the target; that of tones alone, since the target of music has the "
-        "teacher's aliases; or of a tone what is no harmonic (sines.whole_cycles)",
+    phase: Literal["free", "counts"] = Field(
+        "free", description="noise: differences of magnitude spectra (eq. 14), or of complex spectra"
     )
-    weight: NonNegativeFloat = 1.0
     reduction: Literal["mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"] = "mean_of_ratios"
-    knee: PositiveFloat = Field(
-        0.03, description="the ratio (-15 dB) up to which soft_hinge and pseudo_huber hardly count"
-    )
-    ramp: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="share of the run over which the weight grows from 0; 0: it is there from the start"
-    )
-
-
-class HarmonicConfig(Record):
-    """Levels of the harmonics alone, aliases aside: mean squared difference in bels (see `losses`)."""
-
-    weight: PositiveFloat = 1.0
-    floor_db: Annotated[float, Field(lt=0)] = Field(
-        -60.0, description="under the strongest harmonic of the tone; what lies deeper counts little"
-    )
 
 
 class LowpassConfig(Record):
@@ -89,19 +84,21 @@ class LowpassConfig(Record):
 
 
 class LossConfig(Record):
-    """L = ESR + lambda NMR + DC (eq. 17) and the levels of harmonics, each with its weight, behind a pre-emphasis."""
+    """L = ESR + lambda NMR + DC (eq. 17), each with its weight, behind a pre-emphasis."""
 
     esr: ESRConfig = ESRConfig()
-    nmr: NMRConfig = NMRConfig()
-    harmonic: HarmonicConfig | None = None
+    nmr: NMRConfig = Field(NMRConfig(), description="noise: all that differs in magnitude from the target")
+    aliases: NMRConfig | None = Field(
+        None, description="noise: what is no harmonic of a tone (sines.whole_cycles); none: not measured apart"
+    )
     dc_weight: NonNegativeFloat = 0.0
     emphasis: Literal["flat", "a_weighting"] = Field("flat", description="in series with the low-pass")
-    lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all is heard, to half the sample rate")
+    lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all counts, to half the sample rate")
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
-        if self.esr.weight == self.nmr.weight == self.dc_weight == 0 and self.harmonic is None:
-            raise ValueError("at least one of esr.weight, nmr.weight and dc_weight must be above 0, or harmonic given")
+        if not (self.esr.weight or self.nmr.weight or self.dc_weight or (self.aliases and self.aliases.weight)):
+            raise ValueError("at least one of esr.weight, nmr.weight, aliases.weight and dc_weight must be above 0")
         return self
 
 
@@ -112,6 +109,9 @@ class CurvatureConfig(Record):
     memory: PositiveInt = Field(1000, description="updates that the running mean of the curvature reaches back")
     renew_every: PositiveInt = Field(
         50, description="updates between factorisations, a twentieth of the run at most; the first so many only gather"
+    )
+    sample_every: PositiveInt = Field(
+        1, description="updates between samples of the curvature, once the first factorisation is made"
     )
 
 
@@ -139,25 +139,43 @@ class OptimiserConfig(Record):
         None, description="times its usual value, above which a loss sends the parameters to their average (`rewind`)"
     )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the exported average; 0: none")
-    pull: NonNegativeFloat = Field(
-        0.0, description="decay towards where the run began instead of towards zero, decoupled as in AdamW"
-    )
 
     @model_validator(mode="after")
-    def _one_kind_of_steps(self) -> Self:
+    def _options_suit(self) -> Self:
         if self.soap and self.curvature:
             raise ValueError("optimiser.soap must be none with optimiser.curvature, which makes steps of its own")
+        if self.rewind_above and not self.ema_decay:
+            raise ValueError("optimiser.rewind_above needs an average to go back to: give optimiser.ema_decay too")
         return self
 
 
-class TrialConfig(Record):
-    """The learning rate is halved until the first updates do little harm, on the validation tones: `rate_search`."""
+class RateSearchConfig(Record):
+    """The learning rate is halved until the first updates do little harm, on the validation batches."""
 
     updates: PositiveInt = 50
     most_loss: Annotated[FiniteFloat, Field(gt=1)] = Field(
         2.0, description="times what it was before the first update, that the loss may be after so many"
     )
-    most_esr: PositiveFloat = Field(0.1, description="the ratio (-10 dB) that the ESR may be then")
+    most_esr: PositiveFloat = Field(0.1, description="the ratio (-10 dB) that the ESR of the tones may be then")
+
+
+class MusicConfig(Record):
+    """Excerpts of music beside the tones; the target is the alias-free teacher (`jaxalias.training.sources.music`)."""
+
+    rows: PositiveInt = Field(description="excerpts in one update")
+    frame_s: PositiveFloat = Field(description="length of the frame of one update")
+    frames: PositiveInt = Field(1, description="in an excerpt, one update each, the model's state carried on")
+    seconds: PositiveFloat = Field(60.0, description="of music that the project makes, as far as a run draws so much")
+    oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
+    loss: LossConfig
+
+    @model_validator(mode="after")
+    def _terms_suit(self) -> Self:
+        if self.loss.aliases or self.loss.dc_weight:
+            raise ValueError("loss.aliases must be none and loss.dc_weight 0 for music: both are of tones")
+        if self.loss.esr.reduction == "ratio_of_sums":
+            raise ValueError("loss.esr.reduction must not be ratio_of_sums for music, whose power is that of all of it")
+        return self
 
 
 class FineTuneConfig(Record):
@@ -166,51 +184,41 @@ class FineTuneConfig(Record):
     preset: str
     updates: NonNegativeInt
     batch_size: PositiveInt = Field(description="tones in one update")
-    batches_per_draw: PositiveInt = Field(1, description="batches of tones rendered together and taken in turn")
-    table_tones: PositiveInt | None = Field(
-        None, description="tones measured once, before the run, and drawn from with any phase; none: new tones always"
-    )
-    music_rows: NonNegativeInt = Field(0, description="segments of music in one update, besides the tones")
-    music_starts: NonNegativeInt = Field(
-        0, description="so many of them begin as a player does: without a past, counting from the first sample"
-    )
-    teacher_oversampling: Literal[1, 2, 4, 8] = Field(
-        1, description="multiple of its rate at which the teacher makes the targets: truer harmonics, less folded"
-    )
     frame_s: PositiveFloat = Field(description="length of the frame of one update, of each tone's analysed part")
     precision: Literal["float32", "float64"] = "float32"
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = Field(LossConfig(), description="of the tones; each of the sources of music has its own")
+    music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
+    high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
+    starts: MusicConfig | None = Field(None, description="music from the initial state of the model on")
     optimiser: OptimiserConfig = OptimiserConfig()
-    trial: TrialConfig | None = Field(None, description="none: the learning rate is that of the optimiser")
+    rate_search: RateSearchConfig | None = Field(None, description="none: the learning rate is that of the optimiser")
     validate_every: PositiveInt = Field(50, description="updates between validations")
-    checkpoint_every: PositiveInt = Field(50, description="updates between checkpoints")
 
     @model_validator(mode="after")
     def _options_suit(self) -> Self:
-        if self.loss.nmr.of == "aliases" and not self.sines.whole_cycles:
-            raise ValueError("loss.nmr.of = aliases needs sines.whole_cycles = true, got false")
-        if self.sines.whole_cycles and self.table_tones:
-            raise ValueError("table_tones must be none with sines.whole_cycles, which draws other tones")
-        if self.music_starts > self.music_rows:
-            raise ValueError(f"music_starts must be at most music_rows = {self.music_rows}, got {self.music_starts}")
+        if self.loss.aliases and not self.sines.whole_cycles:
+            raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self
 
     def _terms_have_a_curvature(self) -> None:
-        """It is made of every tone's own squares: of the error, and of the aliases over the mask."""
-        loss = self.loss
-        if loss.nmr.of != "aliases":
-            raise ValueError(f"optimiser.curvature needs loss.nmr.of = aliases, got {loss.nmr.of}")
-        for name, reduction in (("esr", loss.esr.reduction), ("nmr", loss.nmr.reduction)):
-            if reduction in ("ratio_of_sums", "geometric"):
-                raise ValueError(
-                    f"optimiser.curvature needs a mean over tones as loss.{name}.reduction, not {reduction}"
-                )
-        if loss.dc_weight or loss.harmonic:
-            raise ValueError("optimiser.curvature needs loss.dc_weight = 0 and loss.harmonic = none: it knows neither")
+        """It is made of every row's own squares, so the loss must be a mean over rows of functions of them."""
+        every = {"": self, **{f"{name}.": getattr(self, name) for name in ("music", "high_playing", "starts")}}
+        for name, part in every.items():
+            if part is None:
+                continue
+            for term in ("esr", "nmr", "aliases"):
+                found = getattr(part.loss, term)
+                if found and found.weight and found.reduction in ("ratio_of_sums", "geometric"):
+                    raise ValueError(
+                        f"optimiser.curvature needs a mean over rows as {name}loss.{term}.reduction, "
+                        f"not {found.reduction}"
+                    )
+        if self.loss.dc_weight:
+            raise ValueError("optimiser.curvature needs loss.dc_weight = 0: it does not know this term")
 
 
 class PretrainConfig(Record):
@@ -226,4 +234,9 @@ class PretrainConfig(Record):
     seed: NonNegativeInt = 0
     optimiser: OptimiserConfig = OptimiserConfig()
     validate_every: PositiveInt = Field(100, description="updates between validations")
-    checkpoint_every: PositiveInt = Field(100, description="updates between checkpoints")
+
+    @model_validator(mode="after")
+    def _options_suit(self) -> Self:
+        if self.optimiser.curvature:
+            raise ValueError("optimiser.curvature must be none: the loss of pretraining is no mean over rows")
+        return self

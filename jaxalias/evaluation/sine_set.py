@@ -1,8 +1,9 @@
 """Models on the sine set, as plain records (section 2.6)."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxalias import models
-from jaxalias.evaluation import metrics
+from jaxalias.evaluation import host, metrics
 from jaxalias.models import Model, Params
 from jaxalias.signals import sines
 from jaxalias.signals.dsp import db_to_amplitude, midi_to_hz, power_to_db, require_precision
@@ -20,7 +21,7 @@ from jaxalias.targets import harmonics
 from jaxalias.targets.harmonics import Harmonics
 from jaxalias.targets.oversampling import Play
 from jaxalias.targets.teacher import refuse_unusable
-from jaxalias.training import parallel
+from jaxalias.training import students
 
 PERFECT = "no dB value: the model is compared with itself, a perfect match"
 METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
@@ -44,6 +45,7 @@ class Candidate(NamedTuple):
     play: Play
     oversample: int = 1  # for the record; `play` does it
     knobs: tuple[float, ...] = ()  # likewise
+    notes: Mapping[str, str] = MappingProxyType({})  # what was assumed of it, by what it is about, for the record
 
 
 class SineSet(NamedTuple):
@@ -61,7 +63,9 @@ PIANO = SineSet()
 
 
 def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequence[float] | None = None) -> Play:
-    """The model from its initial state, compiled, the batch spread over this host's devices; output in float64.
+    """The model from its initial state, compiled, the batch spread over this host's devices.
+
+    The output is in float64, on the device that measures (`host`).
 
     Args:
         knobs: where they stand for all signals, one position for each that the model has.
@@ -70,21 +74,23 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
 
     @lru_cache
     def run_on(mesh: Mesh) -> Callable:
-        return jax.jit(parallel.over_tones(model.apply, mesh, (-1, 0, 0), (0, 0)))
+        return jax.jit(students.over_rows(mesh, model.apply, (-1, 0, 0), (0, 0)))
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
-        run = run_on(parallel.mesh_for(1, x.shape[0], local=True))
+        run = run_on(students.mesh_for(1, local=True))
         state, parts = model.initial_state(cast, x.shape[0], knobs), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
         block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
         for start in range(0, x.shape[1], block):
-            y, state = run(cast, x[:, start : start + block].astype(precision), state)
-            parts.append(jax.device_put(y, jax.local_devices()[0]).astype(jnp.float64))
+            with jax.default_device(None):  # the model runs where it always does
+                y, state = run(cast, x[:, start : start + block].astype(precision), state)
+            parts.append(jax.device_put(y, host.measuring_device()).astype(jnp.float64))
         return jnp.concatenate(parts, axis=1)
 
     return play
 
 
+@host.in_double_precision
 def evaluate(
     candidates: Sequence[Candidate],
     sample_rate: int,
@@ -107,38 +113,46 @@ def evaluate(
         None, with the reason under "notes".
 
     Raises:
-        ValueError: a model's output is silent or not finite for a tone, named by its f0 and level; JAX is not in
-            64-bit mode; or every tone is degenerate (see `harmonics`). Single such tones are left out, and noted.
+        ValueError: a model's output is silent or not finite for a tone, or a metric is, named by its f0 and level; JAX
+            is not in 64-bit mode; or every tone is degenerate (see `harmonics`). Single such tones are left out, and
+            noted.
     """
     require_precision("float64")
     f0 = sine_set.f0_hz()
-    if harmonics.degenerate(f0, sample_rate, 1 / ANALYSED_S).all():
+    left_out = harmonics.degenerate(f0, sample_rate, 1 / ANALYSED_S)
+    if left_out.all():
         raise ValueError(f"no tone of MIDI {sine_set.midi} can be measured at {sample_rate} Hz")
     ratios: list[list[dict[str, np.ndarray]]] = [[] for _ in candidates]  # [candidate][level]
     for level_db in sine_set.levels_db:
         for index, measured in enumerate(_measure_level(candidates, f0, level_db, sample_rate, device)):
+            _refuse_not_finite(candidates[index].path, measured, f0, level_db, left_out)
             ratios[index].append(measured)
             on_step(f"{candidates[index].path} at {level_db:g} dB")
     return {
         "sample_rate": sample_rate,
         "sine_set": {"midi": list(sine_set.midi), "levels_db": list(sine_set.levels_db)},
         "models": [
-            _record(candidate, levels, f0, sine_set) for candidate, levels in zip(candidates, ratios, strict=True)
+            _record(candidate, levels, f0, left_out, sine_set)
+            for candidate, levels in zip(candidates, ratios, strict=True)
         ],
     }
 
 
+@host.in_double_precision
 def alias_to_signal(candidate: Candidate, sample_rate: int, level_db: float = -18.0) -> list[dict[str, Any]]:
     """Alias-to-signal ratios of one tone and of two (see `metrics.alias_to_signal`), in dB.
 
     Returns:
-        For each set of tones {"f0_hz": [...], "level_db": peak of each, "full", "below_20_khz", "below_16_khz"}.
+        For each set of tones {"f0_hz": [...], "level_db": peak of each, "full", "below_20_khz", "below_16_khz"}; a set
+        that reaches the Nyquist frequency is left out.
     """
     length = metrics.prime_length(sample_rate)
     time = np.arange(-round(SETTLING_S * sample_rate), length)
     rows = []
     for base_hz, multiples in _ALIAS_TONES:
         spacing = round(base_hz * length / sample_rate)
+        if 2 * spacing * max(multiples) >= length:
+            continue
         tones = [np.sin(2 * np.pi * (spacing * m * time % length) / length) for m in multiples]
         y = candidate.play(jnp.asarray(db_to_amplitude(level_db) * sum(tones))[None])[0, -length:]
         row: dict[str, Any] = {"f0_hz": [spacing * m * sample_rate / length for m in multiples], "level_db": level_db}
@@ -156,7 +170,6 @@ def _measure_level(
     tones = sines.tones(f0_hz, amplitude, 0.0, sample_rate=sample_rate, dtype=jnp.float64)
     x = sines.render(tones, settling + analysed)
     number = harmonics.highest_number(float(f0_hz.min()), sample_rate)
-    left_out = harmonics.degenerate(f0_hz, sample_rate, 1 / ANALYSED_S)
 
     def measured_parts(path: str, play: Play) -> tuple[Array, Harmonics, Array]:
         """The settled answers, their harmonics, and the answers with nothing but these."""
@@ -178,35 +191,57 @@ def _measure_level(
             references["T"] = (own, bandlimited)
             same = {"ESR-T": measured["ESR-S"], "NMR-T": measured["NMR-S"], "HESR-T": jnp.zeros(len(f0_hz))}
             measured |= same
-        yield {name: np.where(left_out, np.nan, np.asarray(measured[name])) for name in METRICS if name in measured}
+        yield {name: np.asarray(measured[name]) for name in METRICS if name in measured}
 
 
-def _record(candidate: Candidate, levels: list[dict[str, np.ndarray]], f0_hz: np.ndarray, sine_set: SineSet) -> dict:
+def _refuse_not_finite(
+    path: str, measured: dict[str, np.ndarray], f0_hz: np.ndarray, level_db: float, left_out: np.ndarray
+) -> None:
+    """NaN is no sentinel here: which tones are left out says the mask, and elsewhere it is a fault."""
+    for name, values in measured.items():
+        bad = ~np.isfinite(values) & ~left_out
+        if bad.any():
+            f0 = f0_hz[np.argmax(bad)]
+            raise ValueError(
+                f"{path}: {name} is {values[np.argmax(bad)]} for a sine of {f0:.1f} Hz (peak {level_db:g} dB); "
+                "it cannot be measured"
+            )
+
+
+def _record(
+    candidate: Candidate,
+    levels: list[dict[str, np.ndarray]],
+    f0_hz: np.ndarray,
+    left_out: np.ndarray,
+    sine_set: SineSet,
+) -> dict:
+    kept = np.tile(~left_out, len(levels))
     tones = {name: np.concatenate([level[name] for level in levels]) for name in levels[0]}
-    level_means = {name: [power_to_db(np.nanmean(level[name])) for level in levels] for name in levels[0]}
+    level_means = {name: [power_to_db(np.mean(level[name][~left_out])) for level in levels] for name in levels[0]}
     record: dict[str, Any] = {
         "path": candidate.path,
         "role": candidate.role,
         "oversample": candidate.oversample,
         "metrics": {name: _mean(means) for name, means in level_means.items()},
-        "metrics_all": {name: power_to_db(np.nanmean(values)) for name, values in tones.items()},
-        "metrics_db": {
-            name: _mean([power_to_db(value) for value in values[~np.isnan(values)]]) for name, values in tones.items()
-        },
+        "metrics_all": {name: power_to_db(np.mean(values[kept])) for name, values in tones.items()},
+        "metrics_db": {name: _mean([power_to_db(value) for value in values[kept]]) for name, values in tones.items()},
         "per_level": level_means,
         "per_tone": {
             "f0_hz": list(np.tile(f0_hz, len(levels))),
             "level_db": list(np.repeat(sine_set.levels_db, len(f0_hz))),
-            **{name: [power_to_db(value) for value in values] for name, values in tones.items()},
+            **{
+                name: [power_to_db(value) if keep else None for value, keep in zip(values, kept, strict=True)]
+                for name, values in tones.items()
+            },
         },
     }
     if candidate.knobs:
         record["knobs"] = list(candidate.knobs)
     missing = [name for name, value in record["metrics"].items() if value is None]
-    notes = dict.fromkeys(missing, PERFECT)
-    left_out = f0_hz[np.isnan(levels[0]["NMR-S"])]
-    if left_out.size:
-        notes["left out"] = "aliases fall on harmonics at f0 = " + ", ".join(f"{f0:.1f}" for f0 in left_out) + " Hz"
+    notes = {**candidate.notes, **dict.fromkeys(missing, PERFECT)}
+    if left_out.any():
+        at = ", ".join(f"{f0:.1f}" for f0 in f0_hz[left_out])
+        notes["left out"] = f"aliases fall on harmonics at f0 = {at} Hz"
     return record | ({"notes": notes} if notes else {})
 
 

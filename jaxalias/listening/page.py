@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from jaxalias import disk
 from jaxalias.listening.stimuli import Order, Trial
 from jaxalias.listening.webmushra import TRAINING
 from jaxalias.reporting import page
@@ -39,4 +40,4 @@ def write(
     text = page.fill(
         files("jaxalias.listening") / "page_template.html", title=html.escape(title), test=page.embedded(test)
     )
-    path.write_text(text, encoding="utf-8")
+    disk.write_text(path, text)

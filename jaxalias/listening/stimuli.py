@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyloudnorm
 import scipy.signal
 from jaxtyping import Float
 
@@ -96,6 +95,8 @@ def loudness(y: Signal, sample_rate: int) -> float:
     The class of filters is the one that has the standard's own coefficients (a sine of 997 Hz at full scale
     is -3.01 LUFS); the library's default is off by some hundredths of a dB.
     """
+    import pyloudnorm  # of the extra `listening`; answers are analysed without it
+
     return float(pyloudnorm.Meter(sample_rate, filter_class="DeMan").integrated_loudness(y))
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jaxalias import disk
 from jaxalias.listening.stimuli import REFERENCE, Trial
 from jaxalias.signals import audio_files
 
@@ -47,7 +48,7 @@ def write(folder: Path, title: str, test_id: str, sample_rate: int, trials: Sequ
             named[stimulus] = f"configs/{test_id}/{path.name}"
         names.append(named)
     config = folder / f"{test_id}.yaml"
-    config.write_text(_configuration(title, test_id, trials, names), encoding="utf-8")
+    disk.write_text(config, _configuration(title, test_id, trials, names))
     return [config, *sounds]
 
 

@@ -2,35 +2,3 @@
 
 The noise-to-mask ratio, with its critical bands and masking thresholds, is in `nmr`.
 """
-
-from jaxalias.losses.terms import (
-    Differences,
-    Loss,
-    Residuals,
-    Terms,
-    build,
-    dc,
-    esr,
-    grown,
-    harmonic_distance,
-    reduce,
-    squares,
-    total,
-    weights,
-)
-
-__all__ = [
-    "Differences",
-    "Loss",
-    "Residuals",
-    "Terms",
-    "build",
-    "dc",
-    "esr",
-    "grown",
-    "harmonic_distance",
-    "reduce",
-    "squares",
-    "total",
-    "weights",
-]

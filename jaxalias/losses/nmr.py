@@ -63,31 +63,47 @@ def nmr(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate
     Raises:
         ValueError: shorter than one frame.
     """
-    tables = _tables(float(sample_rate))
 
     def together(pair: tuple[Array, Array]) -> Float[Array, "b"]:
-        signal, reference = pair
-        noise = _noise_pattern(_magnitudes(signal, tables), _magnitudes(reference, tables), tables)
-        return jnp.mean(noise / masking_threshold(reference, sample_rate), axis=(1, 2))
+        return jnp.mean(of_frames(*pair, sample_rate), axis=1)
 
     count = _signals_together(*signal.shape)
     groups = signal.reshape(-1, count, signal.shape[1]), reference.reshape(-1, count, reference.shape[1])
     return jax.lax.map(jax.checkpoint(together, prevent_cse=False), groups).reshape(-1)
 
 
+def of_frames(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate: float) -> Float[Array, "b n"]:
+    """The noise-to-mask ratio of every frame, mean over its bands; their mean is `nmr`. Arguments as there."""
+    tables = _tables(float(sample_rate))
+    noise = _noise_pattern(_magnitudes(signal, tables), _magnitudes(reference, tables), tables)
+    return jnp.mean(noise / masking_threshold(reference, sample_rate), axis=-1)
+
+
 def noise_over_mask(
     noise: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate: float
 ) -> Complex[Array, "b n f"]:
-    """Spectra of a noise in units of what `reference` masks: the NMR is the sum of their squared magnitudes.
+    """Spectra of a noise in units of what `reference` masks: over bins, squared magnitudes add up to a frame's NMR.
 
     This NMR is that of noise added to the reference, of which `nmr` sees what changes the magnitudes. The mask is
     constant: no gradient flows into `reference`.
     """
     tables = _tables(float(sample_rate))
-    mask = jax.lax.stop_gradient(masking_threshold(reference, sample_rate))
-    share = _dot(1 / mask, tables.grouping.T) / (mask.shape[-2] * BANDS)
     spectrum = jnp.fft.rfft(dsp.frames(noise, FRAME, HOP) * _as(tables.window, noise))
-    return spectrum * (_as(tables.ear_weight, noise) * jnp.sqrt(share))
+    return spectrum * (_as(tables.ear_weight, noise) * _share_of_mask(reference, tables, sample_rate))
+
+
+def magnitudes_over_mask(
+    signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate: float
+) -> Float[Array, "b n f"]:
+    """Differences of ear-weighted magnitude spectra in units of what `reference` masks (eq. 14).
+
+    Over bins, their squares add up to the NMR of a frame; the mean over frames is `nmr`, but for its floor. The phase
+    of the signal is free. The mask is constant: no gradient flows into `reference`.
+    """
+    tables = _tables(float(sample_rate))
+    reference = jax.lax.stop_gradient(reference)
+    difference = _magnitudes(signal, tables) - _magnitudes(reference, tables)
+    return difference * _share_of_mask(reference, tables, sample_rate)
 
 
 def masking_threshold(reference: Float[Array, "... t"], sample_rate: float) -> Float[Array, "... n z"]:
@@ -112,9 +128,15 @@ def critical_bands(sample_count: int = BANDS) -> tuple[np.ndarray, np.ndarray, n
     return edges["lower"], edges["centre"], edges["upper"]
 
 
+def _share_of_mask(reference: Float[Array, "b t"], tables: Tables, sample_rate: float) -> Float[Array, "b n f"]:
+    """Root of what the power of a bin adds to the mean over bands of noise over mask."""
+    mask = jax.lax.stop_gradient(masking_threshold(reference, sample_rate))
+    return jnp.sqrt(_dot(1 / mask, tables.grouping.T) / BANDS)
+
+
 def _signals_together(count: int, samples: int) -> int:
     """How many signals to measure at a time: on a CPU only as many as its cache holds the spectra of."""
-    if jax.default_backend() != "cpu":
+    if not dsp.on_cpu():
         return count
     fitting = [n for n in range(1, count + 1) if count % n == 0 and n * samples <= _FRAMES_IN_CACHE * HOP]
     return max(fitting, default=1)
@@ -193,8 +215,21 @@ def _tables(sample_rate: float) -> Tables:
         slope_db=24 + 230 / centre,
         spread_of_one=np.ones(BANDS),
     )
-    with jax.ensure_compile_time_eval():  # a number now, also when a caller is being traced
-        return tables._replace(spread_of_one=np.asarray(_spread(jnp.ones(BANDS), tables)))
+    return tables._replace(spread_of_one=_spread_of_one(tables))
+
+
+def _spread_of_one(tables: Tables) -> np.ndarray:
+    """`_spread` of E = 1 in every band, on the host in float64: the same whatever precision JAX is in.
+
+    The sums of PQ_SpreadCB as Kabal writes them, every band to every other.
+    """
+    band = np.arange(BANDS)
+    lower, upper = 10 ** (-2.7 * _BARK_STEP), 10 ** (-tables.slope_db * _BARK_STEP / 10)
+    sums = (1 - lower ** (band + 1)) / (1 - lower) + (1 - upper ** (BANDS - band)) / (1 - upper) - 1
+    source = sums**-_POWER
+    distance = band[None, :] - band[:, None]  # [from, to]
+    spread = np.where(distance >= 0, upper[:, None] ** np.maximum(distance, 0), lower ** np.maximum(-distance, 0))
+    return np.sum(source[:, None] * spread**_POWER, axis=0) ** (1 / _POWER)
 
 
 def _level(sample_rate: float) -> float:

@@ -101,10 +101,10 @@ def _positions(knobs: Any, count: int, batch: int) -> Array:
     return found
 
 
-def each_tone(model: Model, f: Callable[[Any], Any], tones: Any) -> Any:
-    """f of every tone (the first axis of `tones`), in the order in which the model itself takes them."""
+def each_row(model: Model, f: Callable[[Any], Any], rows: Any) -> Any:
+    """f of every row (the first axis of `rows`), in the order in which the model itself takes them."""
     one_by_one = model.receptive_field is not None and feedforward.one_by_one()
-    return jax.lax.map(f, tones) if one_by_one else jax.vmap(f)(tones)
+    return jax.lax.map(f, rows) if one_by_one else jax.vmap(f)(rows)
 
 
 def dtype_of(params: Params) -> Any:

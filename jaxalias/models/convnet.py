@@ -12,6 +12,8 @@ from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, shar
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.initial_weights import uniform
 
+_DIRECT_TAPS = 256  # up to which NeuralAmpModelerCore does without an FFT too: it spreads rounding over all samples
+
 
 def receptive_field(config: ConvNetConfig) -> int:
     """1 + the sum of dilations, in samples: every block has two taps."""
@@ -21,10 +23,18 @@ def receptive_field(config: ConvNetConfig) -> int:
 def play(
     net: "Linear", params: dict, x: Float[Array, "b t"], past: Float[Array, "b r"]
 ) -> tuple[Float[Array, "b t"], Float[Array, "b r"]]:
-    """Run a block of a Linear with the input that came before it: all signals at once, through an FFT."""
+    """Run a block of a Linear with the input that came before it, all signals at once."""
     heard = jnp.concatenate([past, x], axis=1)
     y: Array = net.apply({"params": params}, heard)  # type: ignore[assignment]
     return y, heard[:, x.shape[1] :]
+
+
+def _respond(x: Float[Array, "b t"], response: Float[Array, "taps"]) -> Float[Array, "b s"]:
+    """The response of each signal by itself: sample by sample where that is short, else through an FFT."""
+    if response.size > _DIRECT_TAPS:
+        return jax.vmap(lambda signal: fftconvolve(signal, response, mode="valid"))(x)
+    taps, highest = response[None, None, ::-1], jax.lax.Precision.HIGHEST
+    return jax.lax.conv_general_dilated(x[:, None], taps, (1,), "VALID", precision=highest)[:, 0]
 
 
 class ConvNet(nn.Module):
@@ -67,5 +77,5 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array, "b t"]) -> Float[Array, "b s"]:
         initialise = uniform(self.config.receptive_field)
         response = self.param("weight", initialise, (self.config.receptive_field,))
-        y = fftconvolve(x, response[None], mode="valid", axes=(1,))
+        y = _respond(x, response)
         return y + self.param("bias", initialise, (1,)) if self.config.bias else y

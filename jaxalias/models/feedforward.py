@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from jaxalias.models.convolution import Loop
+from jaxalias.signals import dsp
 
 Memory = Any
 """A pytree: of each convolution the end of its input, (c, kept); or a `Loop`."""
@@ -73,4 +74,4 @@ def settled(net: nn.Module, params: dict, x: Float[Array, "b t"], period: Int32[
 
 def one_by_one() -> bool:
     """Whether tones are taken one after the other: on a CPU, whose cache holds the activations of one."""
-    return jax.default_backend() == "cpu"
+    return dsp.on_cpu()

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jaxalias.config import LSTMConfig
 from jaxalias.models import lstm_kernel, lstm_slopes
 from jaxalias.models.recurrent import Recurrent, State, dot, outer, summed
+from jaxalias.signals import dsp
 
 
 def build(config: LSTMConfig) -> Recurrent:
@@ -48,7 +49,7 @@ def over_time(
 ) -> tuple[Float[Array, "t b h"], tuple[Array, Array]]:
     """One layer: the fused kernel on a GPU, for what it takes (float32, up to 64 hidden units); else the scan."""
     merged = {"input": cell["input"], "hidden": cell["hidden"], "bias": cell["bias_ih"] + cell["bias_hh"]}
-    if jax.default_backend() == "gpu" and lstm_kernel.fits(merged, x, state):
+    if dsp.platform() == "gpu" and lstm_kernel.fits(merged, x, state):
         return lstm_kernel.recurrence(merged, x, state)
     return recurrence(merged, x, state)
 

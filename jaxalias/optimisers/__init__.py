@@ -3,3 +3,46 @@
 SOAP (`soap`), Gauss-Newton steps (`gauss_newton`), and the return to the averaged parameters when the loss leaps
 (`rewind`).
 """
+
+from typing import Any
+
+import jax
+import optax
+
+from jaxalias.config import OptimiserConfig
+from jaxalias.models import Params
+from jaxalias.optimisers import gauss_newton, rewind, soap
+
+
+def build(config: OptimiserConfig, updates: int) -> optax.GradientTransformationExtraArgs:
+    """Adam, SOAP or Gauss-Newton steps on a constant or cosine schedule, clipped if set.
+
+    The update takes more arguments than Optax's own: `rate`, the learning rate before the schedule; `number`, of the
+    updates before it; `probes`, samples of the curvature for Gauss-Newton steps; and what `rewind_above` needs, `loss`
+    and `average`.
+    """
+    decay = optax.constant_schedule(1.0)
+    if config.schedule == "cosine":
+        decay = optax.cosine_decay_schedule(1.0, max(1, updates))
+    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
+    scaled = optax.chain(optax.scale_by_schedule(decay), scale_by_rate())
+    if config.curvature:
+        often = min(config.curvature.renew_every, max(1, updates // 20))
+        renewed = config.curvature.model_copy(update={"renew_every": often})
+        chain = optax.chain(gauss_newton.scale_by_curvature(renewed), scaled, clip)
+    else:
+        directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
+        chain = optax.chain(clip, directions, scaled)
+    optimiser = optax.with_extra_args_support(chain)
+    return rewind.rewind_above(config.rewind_above, optimiser) if config.rewind_above else optimiser
+
+
+def scale_by_rate() -> optax.GradientTransformationExtraArgs:
+    """Steps down the slope, of a size that its update takes as `rate`."""
+
+    def update(
+        updates: Params, state: optax.EmptyState, params: Params | None = None, *, rate: Any, **_: Any
+    ) -> tuple[Params, optax.EmptyState]:
+        return jax.tree.map(lambda step: -rate * step, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

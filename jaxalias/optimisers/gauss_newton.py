@@ -43,7 +43,7 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
     updates before it. The number is not part of the state, so that it can be one for many students (`jax.vmap`):
     then they factorise when it is time; if each had its own, all would do so in every update.
     """
-    keep = 1 - 1 / config.memory
+    keep = 1 - config.sample_every / (config.memory + config.sample_every - 1)
 
     def init(params: Params) -> Curvature:
         vectors = blocks(params)
@@ -54,11 +54,15 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
     def update(
         gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, number: Any, **_: Any
     ) -> tuple[Params, Curvature]:
-        products = {
-            name: keep * state.products[name] + (1 - keep) * _dot(u.T, u) / len(u)
-            for name, u in blocks(probes, leading=1).items()
-        }
-        weight = keep * state.weight + (1 - keep)
+        def gathered() -> tuple[Blocks, Array]:
+            found = {
+                name: keep * state.products[name] + (1 - keep) * _dot(u.T, u) / len(u)
+                for name, u in blocks(probes, leading=1).items()
+            }
+            return found, keep * state.weight + (1 - keep)
+
+        sampled = is_sampled(config, number)
+        products, weight = jax.lax.cond(sampled, gathered, lambda: (state.products, state.weight))
 
         def renewed(_: Blocks) -> Blocks:
             return {name: _root(mean / weight, config.damping) for name, mean in products.items()}
@@ -68,6 +72,14 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
         return unblocked(direction, gradient), Curvature(products, weight, roots)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def is_sampled(config: CurvatureConfig, number: Any) -> Any:
+    """Whether the curvature is sampled after `number` updates: all up to the first factorisation, then some of them.
+
+    Of the later ones it is one in `sample_every`.
+    """
+    return (number < config.renew_every) | (number % config.sample_every == 0)
 
 
 def refuse_too_large(params: Params) -> None:

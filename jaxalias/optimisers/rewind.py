@@ -50,8 +50,8 @@ def rewind_above(most: float, inner: optax.GradientTransformationExtraArgs) -> o
         fits = finite & ((jnp.log(loss) <= highest) | (number < _REMEMBERED))
         seen = jnp.where(fits, jnp.log(loss), highest)
         usual = state.usual + (seen - state.usual) / jnp.minimum(number + 1, _REMEMBERED)
-        kept = jax.tree.map(lambda new, old: jnp.where(fits, new, old), after, state.inner)
         back = optax.tree.sub(average, params)
-        return jax.tree.map(lambda step, other: jnp.where(fits, step, other), steps, back), Rewind(usual, kept)
+        chosen, kept = jax.lax.cond(fits, lambda: (steps, after), lambda: (back, state.inner))
+        return chosen, Rewind(usual, kept)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from jaxalias import disk
 from jaxalias.reporting import tables
 
 _HERE = files("jaxalias.reporting")
@@ -44,7 +45,7 @@ def write_page(
     Args:
         path: the HTML file.
         title: its heading.
-        record: of `evaluation.evaluate`, with the command's "environment" if there.
+        record: of `evaluation.evaluate`, with the command's "environment" and "verdict" if there.
         pictures: PNG files to embed, in order; those named as in `_CAPTIONS` (or "harmonics-220hz") are explained.
         clips: what to listen to; without one the page has no such section.
 
@@ -58,14 +59,14 @@ def write_page(
         _HERE / "page_template.html",
         title=html.escape(title),
         subtitle=f"{record['sample_rate']} Hz. Sine set: MIDI {low} to {high}, every semitone, peaks at {levels} dB.",
-        headline=headline + _notes(record),
+        headline=_verdict(record) + headline + _notes(record),
         details="".join(details),
         listening=_listening(clips),
         pictures="<h2>Pictures</h2>" + "".join(map(_figure, pictures)) if pictures else "",
         footer=_footer(record),
         clips=embedded([_payload(clip) for clip in clips]),
     )
-    path.write_text(text, encoding="utf-8")
+    disk.write_text(path, text)
 
 
 def fill(template: Traversable, **parts: str) -> str:
@@ -80,8 +81,8 @@ def embedded(value: Any) -> str:
 
 
 def table(rows: tables.Rows, caption: str) -> str:
-    """Rows of text, header first, as an HTML table; columns in dB are numbers."""
-    sides = [' class="number"' if "(dB)" in name else "" for name in rows[0]]
+    """Rows of text, header first, as an HTML table; columns in dB and percent are numbers."""
+    sides = [' class="number"' if name.endswith(("(dB)", "(%)")) else "" for name in rows[0]]
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "".join(f"<{tag}{side}>{html.escape(c)}</{tag}>" for c, side in zip(cells, sides, strict=True))
@@ -151,7 +152,8 @@ def _listening(clips: Sequence[Clip]) -> str:
         return ""
     return (
         "<h2>Listen</h2>\n<p>All versions of a piece run together; buttons or the keys <kbd>1</kbd> to <kbd>9</kbd> "
-        'change which one is heard, at the same place.</p>\n<div id="players"></div>\n'
+        "change which one is heard, at the same place. The alias-free teacher is the teacher at 8 times its rate: what "
+        'a student is to sound like.</p>\n<div id="players"></div>\n'
         "<noscript><p>The players need JavaScript.</p></noscript>\n"
     )
 
@@ -163,6 +165,10 @@ def _figure(picture: Path) -> str:
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
     )
+
+
+def _verdict(record: dict[str, Any]) -> str:
+    return "".join(f'<p class="verdict">{html.escape(line)}</p>\n' for line in record.get("verdict", []))
 
 
 def _notes(record: dict[str, Any]) -> str:

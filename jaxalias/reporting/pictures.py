@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from jaxalias import disk
 from jaxalias.losses.nmr import AUDIBLE_DB
 from jaxalias.signals import phase
 from jaxalias.signals.dsp import chebyshev_window
@@ -292,4 +293,5 @@ def _legend(figure: Figure, axis: Axes) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """As PNG, byte for byte the same for the same picture."""
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    with disk.replacing(path) as partial:
+        figure.savefig(partial, dpi=_DPI, format="png", metadata={"Software": None})

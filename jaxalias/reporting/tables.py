@@ -2,31 +2,56 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxalias.evaluation import audio_set
 
 Rows = list[list[str]]
+_UNKNOWN = {"ESR": None, "NMR": None, "audible": None}
+_NOT_PLAYED = {"self": _UNKNOWN, "alias_free": _UNKNOWN}
+_AGAINST = {"self": "itself", "alias_free": "the teacher"}
 
 
 def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
-    """One row a model: dB on the sine set and, where music was played, on music. A dash where undefined.
+    """One row a model: the sine set in dB and, where they were played, music and the project's own sets.
+
+    Of these the NMR against the alias-free teacher, and the share of frames in which that is audible. A dash where
+    undefined.
 
     Args:
         record: of `evaluation.evaluate`, its models with or without "audio".
         average: which figure, "metrics" (the headline), "metrics_all" or "metrics_db" (see INTERFACE.md); the
             last two concern the sine set alone.
     """
-    heard = average == "metrics" and any(model.get("audio") for model in record["models"])
+    headline = average == "metrics"
+    heard = headline and any(model.get("audio") for model in record["models"])
+    sets = _sets(record) if headline else []
     audio_metrics = audio_set.METRICS if heard else ()
     names, audio_names = _columns(record), [f"audio {name}" for name in audio_metrics]
-    rows = [["model", "role", *(f"{name} (dB)" for name in (*names, *audio_names))]]
+    shares = [f"{name.replace('_', ' ')} {what}" for name in sets for what in ("NMR (dB)", "audible (%)")]
+    rows = [["model", "role", *(f"{name} (dB)" for name in (*names, *audio_names)), *shares]]
     for model in record["models"]:
         audio = model.get("audio") or {}
         values = [model[average].get(name) for name in names] + [audio.get(name) for name in audio_metrics]
-        rows.append([*_who(model), *map(_number, values)])
+        found = [model.get("played", {}).get(name, _NOT_PLAYED)["alias_free"] for name in sets]
+        cells = [cell for figures in found for cell in (_number(figures["NMR"]), _share(figures["audible"]))]
+        rows.append([*_who(model), *map(_number, values), *cells])
+    return rows
+
+
+def played_rows(record: dict[str, Any]) -> Rows:
+    """One row a model, piece and reference; the teacher at other rates, which is not in the table, among them."""
+    rows = [["model", "role", "piece", "against", "ESR (dB)", "NMR (dB)", "audible (%)"]]
+    for model in record["models"]:
+        at_rates = [{**model, **rival} for rival in model.get("rivals", ())]
+        for entry in (model, *at_rates):
+            for piece, compared in _pieces(entry, clips=entry is model):
+                for against, words in _AGAINST.items():
+                    figures = compared[against]
+                    cells = [_number(figures["ESR"]), _number(figures["NMR"]), _share(figures["audible"])]
+                    rows.append([*_who(entry), piece, words, *cells])
     return rows
 
 
@@ -71,6 +96,7 @@ def tables(record: dict[str, Any]) -> dict[str, Rows]:
         "Mean of the dB of all tones": table_rows(record, "metrics_db"),
         "Aliases against signal, single tones": alias_rows(record),
         "Pieces of music": clip_rows(record),
+        "What is played, against alias-free answers (8 times the rate)": played_rows(record),
     }
     return {caption: rows for caption, rows in found.items() if len(rows) > 1}
 
@@ -98,10 +124,30 @@ def _columns(record: dict[str, Any]) -> list[str]:
     return list(record["models"][0]["metrics"])
 
 
+def _sets(record: dict[str, Any]) -> list[str]:
+    """The project's own sets that were played."""
+    return list(dict.fromkeys(name for model in record["models"] for name in model.get("played", ())))
+
+
+def _pieces(model: dict[str, Any], clips: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything that was played through a model and compared: sets, their levels, and the user's clips."""
+    for name, found in model.get("played", {}).items():
+        yield name.replace("_", " "), found
+        for level in found.get("levels", ()):
+            yield f"{name.replace('_', ' ')}, peak {level['peak']:g}", level
+    for clip in (model.get("audio") or {}).get("clips", ()) if clips else ():
+        if "alias_free" in clip:
+            yield clip["name"], clip
+
+
 def _who(model: dict[str, Any]) -> list[str]:
     factor, knobs = model.get("oversample", 1), " ".join(f"{knob:g}" for knob in model.get("knobs", ()))
     position = f" (knobs {knobs})" if knobs else ""
     return [Path(model["path"]).name + position, model["role"] + (f" {factor}x" if factor > 1 else "")]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _number(value: float | None) -> str:

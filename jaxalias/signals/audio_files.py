@@ -7,7 +7,7 @@ and a signal in blocks comes out bit for bit as the signal in one piece.
 """
 
 import os
-import uuid
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +18,22 @@ import soundfile
 import soxr
 from jaxtyping import Float
 
+from jaxalias import disk
+
 Signal = Float[np.ndarray, "t"]
 Bits = Literal["16", "24", "float"]
 
 BLOCK = 65_536  # samples read at a time
+QUIET_DB = -50.0  # peak: below this a converter's noise is what a recording holds
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 _BYTES = {"16": 2, "24": 3, "float": 4}
+_WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+_HEADER_BYTES = {"WAV": 0, "WAVEX": 0, "RF64": 0, "AU": 0, "AIFF": 8, "W64": 24}  # counted with a chunk of samples
+_LENGTH_IN_LOG = r"^\s*(?:data|SSND|Data Size|Data size) *: *(\d+)(?: \(should be (\d+)\))?"
+_UNKNOWN_BYTES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))  # in headers of streams
+_HEADER_AT_MOST = 1024
 _WAV_MAX_BYTES = 2**32 - 2**16  # a WAV header counts in 32 bits; RF64 is the same file with 64
 
 
@@ -40,7 +50,7 @@ class Recording(NamedTuple):
 
 
 class Source(NamedTuple):
-    """An open file: `blocks` yields its first channel once; `length` is what the header says, in samples."""
+    """An open file: `blocks` yields one of its channels once; `length` is what the file holds, in samples."""
 
     path: Path
     sample_rate: int
@@ -68,24 +78,32 @@ class Sink:
         self._file.write(data)
 
 
-def read(path: str | os.PathLike[str], sample_rate: int | None = None) -> Recording:
-    """The first channel of a file, at its own rate or converted to another.
+def read(path: str | os.PathLike[str], sample_rate: int | None = None, channel: int | None = None) -> Recording:
+    """One channel of a file, at its own rate or converted to another.
 
     Args:
         path: any format of libsndfile, any rate, bit depth and number of channels.
         sample_rate: wanted rate in Hz; None keeps the file's.
+        channel: from 1; None is the first. Of a file with one channel always that one.
 
     Raises:
-        AudioFileError: not there, not audio, empty, or with samples that are not finite.
+        AudioFileError: not there, not audio, empty, or with samples that are not finite; without that channel; or
+            `channel` is None, the first channel is silent and another one is not.
     """
-    with reading(path) as source:
-        rate = sample_rate or source.sample_rate
-        samples = np.concatenate(list(resampled(source.blocks, source.sample_rate, rate)))
-        return Recording(samples, rate, source.warnings)
+    with reading(path, channel) as source:
+        samples = np.concatenate(list(source.blocks))
+        return converted(Recording(samples, source.sample_rate, source.warnings), sample_rate)
+
+
+def converted(recording: Recording, sample_rate: int | None) -> Recording:
+    """The same at another rate in Hz; None keeps its own."""
+    samples, rate, warnings = recording
+    wanted = sample_rate or rate
+    return Recording(np.concatenate(list(resampled([samples], rate, wanted))), wanted, warnings)
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[Source]:
+def reading(path: str | os.PathLike[str], channel: int | None = None) -> Iterator[Source]:
     """Open a file to be read in blocks; raises as `read`, from the blocks too."""
     path = Path(path)
     if not path.exists():
@@ -98,11 +116,10 @@ def reading(path: str | os.PathLike[str]) -> Iterator[Source]:
         raise AudioFileError(f"{path}: must be an audio file that libsndfile reads: {_reason(error)}") from None
     with file:
         if file.frames == 0:
-            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0")
-        warnings: tuple[str, ...] = ()
-        if file.channels > 1:
-            warnings = (f"{path}: has {file.channels} channels; only the first is used",)
-        yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file))
+            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0{_unfinished(path)}")
+        index, warnings = _choose(path, file, channel)
+        warnings += _cut_off(path, file)
+        yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file, index))
 
 
 @contextmanager
@@ -120,19 +137,17 @@ def writing(path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: 
     Raises:
         AudioFileError: the folder or the disk does not take the file.
     """
-    target = Path(path).resolve()
+    target = Path(path)
     if target.is_dir():
         raise AudioFileError(f"{path}: must be a file name, is a folder")
-    partial = target.with_name(f".{uuid.uuid4().hex}.part")
     form = "RF64" if length * _BYTES[bits] > _WAV_MAX_BYTES else "WAV"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with soundfile.SoundFile(partial, "w", sample_rate, 1, _SUBTYPES[bits], format=form) as file:
-                yield Sink(Path(path), file, bits)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with (
+            disk.replacing(target) as partial,
+            soundfile.SoundFile(partial, "w", sample_rate, 1, _SUBTYPES[bits], format=form) as file,
+        ):
+            yield Sink(target, file, bits)
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioFileError(f"{path}: cannot be written: {_reason(error)}") from None
 
@@ -183,16 +198,79 @@ def quantise(samples: Signal, bits: int) -> tuple[np.ndarray, int]:
     return (held.astype(np.int16), clipped) if bits == 16 else (held.astype(np.int32) << (32 - bits), clipped)
 
 
-def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[Signal]:
+def _choose(path: Path, file: soundfile.SoundFile, channel: int | None) -> tuple[int, tuple[str, ...]]:
+    """The index of the channel to be read, and what is to be said about it."""
+    count = file.channels
+    if count == 1:
+        said = f"{path}: has 1 channel, there is no channel {channel}; the one is used"
+        return 0, ((said,) if (channel or 1) > 1 else ())
+    if channel is not None:
+        if channel > count:
+            raise AudioFileError(f"{path}: --channel must be 1 to {count}, got {channel}")
+        return channel - 1, ()
+    peaks = np.zeros(count)
+    for block in _frames(path, file):
+        peaks = np.fmax(peaks, np.max(np.abs(block), axis=0))
+    file.seek(0)
+    quiet = peaks < 10 ** (QUIET_DB / 20)
+    if quiet[0] and not quiet.all():
+        first = f"peaks at {20 * np.log10(peaks[0]):.0f} dB" if peaks[0] else "is silent"
+        best = int(np.argmax(peaks))
+        raise AudioFileError(
+            f"{path}: its first channel {first}, channel {best + 1} at {20 * np.log10(peaks[best]):.0f} dB; choose one "
+            f"with --channel {best + 1} or --channel 1"
+        )
+    return 0, (f"{path}: has {count} channels; only the first is used",)
+
+
+def _cut_off(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
+    """A warning where the header of an uncompressed file says more samples than are there.
+
+    libsndfile reads what there is, and only its log says that it is less. Writers that could not know the length put
+    the largest number there.
+    """
+    if file.format not in _HEADER_BYTES:
+        return ()
+    found = re.search(_LENGTH_IN_LOG, file.extra_info, re.MULTILINE)
+    said = int(found[1]) if found else 0
+    if found is None or (file.format != "RF64" and any(said in unknown for unknown in _UNKNOWN_BYTES)):
+        return ()
+    width = _WIDTHS.get(file.subtype, 0) * file.channels
+    if width:
+        frames = (said - _HEADER_BYTES[file.format]) // width
+    else:
+        frames = round(file.frames * said / int(found[2] or said))
+    if frames <= file.frames:
+        return ()
+    lengths = (f"{length} samples ({length / file.samplerate:.2f} s)" for length in (frames, file.frames))
+    return ("{}: was cut off: its header says {}, it holds {}".format(path, *lengths),)
+
+
+def _unfinished(path: Path) -> str:
+    """Why a file holds nothing, where bytes follow its header."""
+    size = path.stat().st_size
+    return f" by its header, though it has {size} bytes: a recorder did not finish it" if size > _HEADER_AT_MOST else ""
+
+
+def _blocks(path: Path, file: soundfile.SoundFile, index: int) -> Iterator[Signal]:
+    position = 0
+    for frames in _frames(path, file):
+        block = frames[:, index]
+        _refuse_not_finite(path, block, position)
+        position += len(block)
+        yield block
+
+
+def _frames(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """All channels (t, c), in blocks."""
     position = 0
     while True:
         try:
-            block = file.read(BLOCK, dtype="float64", always_2d=True)[:, 0]
+            block = file.read(BLOCK, dtype="float64", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
             raise AudioFileError(f"{path}: cannot be read from sample {position} on: {_reason(error)}") from None
         if not len(block):
             break
-        _refuse_not_finite(path, block, position)
         position += len(block)
         yield block
     if position < file.frames:

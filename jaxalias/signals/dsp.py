@@ -17,7 +17,13 @@ def db_to_amplitude(level_db: Any) -> Any:
 
 
 def power_to_db(ratio: float) -> float | None:
-    """10 log10 of a power ratio; None for zero, a perfect match, so that no -Infinity comes into a record."""
+    """10 log10 of a power ratio; None for zero, a perfect match, so that no -Infinity comes into a record.
+
+    Raises:
+        ValueError: the ratio is NaN, infinite or negative. That is a fault of what was measured, and no match.
+    """
+    if not 0 <= ratio < math.inf:
+        raise ValueError(f"a power ratio must be finite and not negative, got {ratio}")
     return float(10 * np.log10(ratio)) if ratio > 0 else None
 
 
@@ -34,6 +40,19 @@ def require_precision(dtype: Any) -> None:
     """
     if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
         raise ValueError(f"{jnp.dtype(dtype)} needs JAX's 64-bit mode: jax.config.update('jax_enable_x64', True)")
+
+
+def platform() -> str:
+    """What a computation traced now will run on: "cpu", "gpu" or "tpu"; `jax.default_device` is heeded."""
+    device: Any = jax.config.values["jax_default_device"]
+    if device is None:
+        return jax.default_backend()
+    return device if isinstance(device, str) else device.platform
+
+
+def on_cpu() -> bool:
+    """Whether that is a CPU."""
+    return platform() == "cpu"
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int32, Key
 
 from jaxalias.signals import phase, sines
 
-_LARGEST = 1 << 14  # samples: squares of twice that are exact in 32 bits
+LARGEST = 1 << 14  # samples: squares of twice that are exact in 32 bits
 
 
 class Cycle(NamedTuple):
@@ -36,7 +36,7 @@ def repeating(key: Key[Array, ""], tones: sines.Tones, longest: int) -> tuple[si
             frequency is Fs / `longest`.
     """
     primes = jnp.asarray(_primes(longest))
-    chosen = jax.random.randint(jax.random.fold_in(key, longest), tones.amplitude.shape, 0, len(primes))
+    chosen = jax.random.randint(key, tones.amplitude.shape, 0, len(primes), jnp.int32)
     return snap(tones, primes[chosen])
 
 
@@ -68,8 +68,8 @@ def harmonic_part(y: Float[Array, "b t"], cycle: Cycle) -> Float[Array, "b t"]:
         y: at least a period long. Without a cycle (period 0) it is returned as it is.
     """
     samples = y.shape[1]
-    if samples > _LARGEST:
-        raise ValueError(f"a period is looked for in at most {_LARGEST} samples, got {samples}")
+    if samples > LARGEST:
+        raise ValueError(f"a period is looked for in at most {LARGEST} samples, got {samples}")
     length = scipy.fft.next_fast_len(2 * samples)
     index = jnp.arange(length, dtype=jnp.int32)
 
@@ -102,8 +102,8 @@ def harmonic_part(y: Float[Array, "b t"], cycle: Cycle) -> Float[Array, "b t"]:
 
 @lru_cache
 def _primes(longest: int) -> np.ndarray:
-    if not 8 <= longest <= _LARGEST:
-        raise ValueError(f"the longest period must lie between 8 and {_LARGEST} samples, got {longest}")
+    if not 8 <= longest <= LARGEST:
+        raise ValueError(f"the longest period must lie between 8 and {LARGEST} samples, got {longest}")
     numbers = np.arange(longest // 2 + 1, longest + 1)
     divisors = np.arange(2, int(np.sqrt(longest)) + 1)
     return numbers[(numbers[:, None] % divisors != 0).all(axis=1)].astype(np.int32)

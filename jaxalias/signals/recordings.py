@@ -1,7 +1,7 @@
-"""What went into a device and what came out, made ready to train on: checked, and brought into line.
+"""What went into a device and what came out, made ready to train on or to compare with: checked, and in step.
 
-A model has no delay of its own to learn, so the way through the converters is taken off to the sample. It is found
-on the impulse response that fits the pair best (Wiener's): a distortion smears the peak of a plain correlation.
+A model has no delay of its own to learn, so the way through the converters is taken off to the sample
+(`jaxalias.signals.alignment` finds it, and says what it explains).
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxalias.signals import alignment
+from jaxalias.signals.alignment import Found
+from jaxalias.signals.audio_files import QUIET_DB
 from jaxalias.signals.dsp import power_to_db
 
-LONGEST_DELAY_S = 1.0
-_QUIET_DB = -50.0  # peak: below this a converter's noise is what is trained on
 _FULL_SCALE, _RUN = 0.99, 3  # this many equal samples in a row up there were cut off by a converter
-_ONSET = 0.4  # of the largest value of the impulse response
-_RELATED = 8.0  # peak of the impulse response over its rms; of signals that have nothing to do with each other: 5
+_ONSET_S = 0.01  # before the largest value of its impulse response a device may have begun to answer
+_HELD = 0.5  # share of an input that its output has to hold
+_EXPLAINED = 0.4  # share of an output that has to follow its input; high gain: 0.6, foreign recordings: 0.05
+_RIVAL = 0.95  # of what the best delay explains; another one that explains as much could be the right one
 
 
 class Pair(NamedTuple):
@@ -43,20 +46,79 @@ class RecordingError(ValueError):
 def check(samples: Float[np.ndarray, "t"], name: str) -> None:
     """Refuse a recording that is silent, or that a converter has clipped.
 
+    Args:
+        samples: as the file holds them: a change of the rate rounds what a converter cut off.
+
     Raises:
-        RecordingError: peak below -50 dB of full scale; or runs of equal samples within 1 % of full scale.
+        RecordingError: peak below -50 dB of full scale; or runs of equal samples within 1 % of full scale, next to
+            samples that are more than two steps of the file's resolution away (a slow wave has flat tops too).
     """
-    peak = float(np.max(np.abs(samples), initial=0))
-    if peak < 10 ** (_QUIET_DB / 20):
-        level = "silence" if peak == 0 else f"{20 * np.log10(peak):.0f} dB"
-        raise RecordingError(f"{name}: must peak at {_QUIET_DB:g} dB of full scale or above, is {level}; record louder")
-    flat = (np.abs(samples) >= _FULL_SCALE) & (np.diff(samples, append=np.nan) == 0)
-    runs = np.convolve(flat, np.ones(_RUN - 1), mode="valid") == _RUN - 1 if len(samples) > _RUN else np.zeros(0)
-    if np.any(runs):
+    refuse_silence(samples, name)
+    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # where runs of equal samples begin
+    starts, lengths = ends[:-1], np.diff(ends)
+    high = (lengths >= _RUN) & (np.abs(samples[starts]) >= _FULL_SCALE)
+    starts, lengths = starts[high], lengths[high]
+    padded = np.pad(samples, 1, constant_values=np.nan)
+    around = np.stack([padded[starts], padded[starts + lengths + 1]]) - samples[starts]
+    edges = ~(np.abs(around) <= 2 * _resolution(samples))  # the ends of the recording are edges too
+    if edges.any():
+        first = int(np.argmax(edges.any(axis=0)))
         raise RecordingError(
-            f"{name}: must not be clipped, sample {int(np.argmax(runs))} and the {_RUN - 1} after it are equal "
-            f"at {peak:.3f} of full scale; record softer"
+            f"{name}: must not be clipped, sample {starts[first]} and the {lengths[first] - 1} after it are equal "
+            f"at {abs(samples[starts[first]]):.3f} of full scale; record softer"
         )
+
+
+def refuse_silence(samples: Float[np.ndarray, "t"], name: str) -> None:
+    """Refuse a recording that peaks below -50 dB of full scale; raises RecordingError."""
+    peak = float(np.max(np.abs(samples), initial=0))
+    if peak < 10 ** (QUIET_DB / 20):
+        level = "silence" if peak == 0 else f"{20 * np.log10(peak):.0f} dB"
+        raise RecordingError(f"{name}: must peak at {QUIET_DB:g} dB of full scale or above, is {level}; record louder")
+
+
+def find(x: Float[np.ndarray, "t"], y: Float[np.ndarray, "u"], name: str, delay: int | None = None) -> Found:
+    """The delay of an output behind its input, which has to be the only one that explains it.
+
+    Args:
+        delay: in samples, where it is known.
+        name: of the output, for errors.
+
+    Raises:
+        RecordingError: the output is silent, holds too little of its input, does not follow it, follows it as well
+            at another delay, or follows it much better at another one than that which was given.
+    """
+    refuse_silence(y, name)
+    if min(len(x), len(y)) < alignment.SHORTEST:
+        lengths = f"hold {len(y)} and {len(x)}"
+        raise RecordingError(f"{name}: it and its input must hold {alignment.SHORTEST} samples at least, {lengths}")
+    if len(y) < _HELD * len(x):
+        _refuse_short(name, len(y), len(x))
+    found = alignment.search(x, y)
+    if delay is not None:
+        share = alignment.explained(x, y, delay)
+        if share < _EXPLAINED <= found.explained:
+            raise RecordingError(
+                f"{name}: delay of {delay} samples: {share:.0%} of it follows its input there, and "
+                f"{found.explained:.0%} at {found.delay}"
+            )
+        return found._replace(delay=delay, explained=share)
+    if found.explained < _EXPLAINED:
+        raise RecordingError(
+            f"{name}: must be what a device made of its input, but only {max(found.explained, 0):.0%} of it follows "
+            f"its input (at a delay of {found.delay} samples, where it does most; must be {_EXPLAINED:.0%}); is it the "
+            "right file? If so, give its --delay"
+        )
+    if found.rival_explained > _RIVAL * found.explained:
+        raise RecordingError(
+            f"{name}: its delay cannot be told: {found.explained:.0%} of it follows its input at {found.delay} samples "
+            f"and {found.rival_explained:.0%} at {found.rival}; record something that does not repeat itself, or give "
+            "its --delay"
+        )
+    held, _ = alignment.overlap(x, y, found.delay)
+    if len(held) < _HELD * len(x):
+        _refuse_short(name, len(held), len(x), f" after a delay of {found.delay}")
+    return found
 
 
 def align(
@@ -67,27 +129,25 @@ def align(
     The polarity is reported and kept: it belongs to the device.
 
     Args:
-        delay: in samples, where it is known; None finds it.
+        delay: in samples, where it is known; None finds it: where the device begins to answer.
         name: of the output, for errors.
 
     Raises:
-        RecordingError: the lengths are more than a second apart, or the output is not that of this input.
+        RecordingError: as `find`, or the delay changes on the way.
     """
-    if abs(len(x) - len(y)) > LONGEST_DELAY_S * sample_rate:
+    found = find(x, y, name, delay)
+    pair = alignment.overlap(x, y, found.delay)
+    if delay is not None:
+        return Pair(*pair, delay, found.polarity)
+    changed = alignment.drift(*pair)
+    if changed:
         raise RecordingError(
-            f"{name}: must be as long as its input within {LONGEST_DELAY_S:g} s, "
-            f"is {len(y) / sample_rate:.1f} s and its input {len(x) / sample_rate:.1f} s"
+            f"{name}: its delay must stay the same, at the end it is {changed:+d} samples from what it is at the "
+            "beginning: samples were lost, or input and output ran on two clocks; record again on one interface, or "
+            "give its --delay"
         )
-    onset, polarity, strength = _onset(x, y, sample_rate)
-    if strength < _RELATED:
-        raise RecordingError(
-            f"{name}: must be what a device made of its input, but hardly follows it "
-            f"(impulse response {strength:.1f} times its rms, must be {_RELATED:g}); is it the right file?"
-        )
-    shift = onset if delay is None else delay
-    x, y = (x, y[shift:]) if shift >= 0 else (x[-shift:], y)
-    both = min(len(x), len(y))
-    return Pair(x[:both], y[:both], shift, polarity)
+    shift = found.delay + alignment.onset(*pair, round(_ONSET_S * sample_rate), even=found.even)
+    return Pair(*alignment.overlap(x, y, shift), shift, found.polarity)
 
 
 def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
@@ -129,17 +189,17 @@ def _cut(places: Sequence[tuple[Pair, int]], before: int, length: int) -> Segmen
     return Segments(*map(np.stack, zip(*rows, strict=True)))
 
 
-def _onset(x: np.ndarray, y: np.ndarray, sample_rate: int) -> tuple[int, int, float]:
-    """Where the impulse response from x to y begins, its sign there, and its peak over its rms."""
-    longest = round(LONGEST_DELAY_S * sample_rate)
-    size = 1 << (max(len(x), len(y)) + longest - 1).bit_length()
-    heard, made = np.fft.rfft(x, size), np.fft.rfft(y, size)
-    power = np.abs(heard) ** 2
-    response = np.fft.irfft(made * np.conj(heard) / (power + 1e-2 * np.mean(power)), size)
-    response = np.roll(response, longest)[: 2 * longest + 1]
-    size_db = np.abs(response)
-    peak = int(np.argmax(size_db))
-    early = max(0, peak - sample_rate // 100)
-    first = early + int(np.argmax(size_db[early : peak + 1] >= _ONSET * size_db[peak]))
-    strength = float(size_db[peak] / np.sqrt(np.mean(size_db**2)))
-    return first - longest, (1 if response[first] >= 0 else -1), strength
+def _refuse_short(name: str, held: int, wanted: int, where: str = "") -> None:
+    raise RecordingError(
+        f"{name}: must be as long as its input, holds {held} of its {wanted} samples{where}, must be {_HELD:.0%} at "
+        "least; record all of it"
+    )
+
+
+def _resolution(samples: np.ndarray) -> float:
+    """The step of the integers that a file holds, 0 for one of floating-point numbers."""
+    for bits in (8, 16, 24):
+        scaled = samples * 2.0 ** (bits - 1)
+        if np.array_equal(scaled, np.rint(scaled)):
+            return 2.0 ** (1 - bits)
+    return 0.0

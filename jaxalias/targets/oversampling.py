@@ -10,7 +10,7 @@ with linear-phase filters that carry their state, for audio of any length in blo
 input; errors are those of the FFT, 1e-7 in float32, and of the filter's stop-band.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -50,6 +50,31 @@ def oversample(play: Play, factor: int) -> Play:
     if factor == 1:
         return play
     return lambda x: _decimate(play(_upsample(x, factor)), factor)
+
+
+def at_rates(play: Play, factors: Sequence[int]) -> Callable[[Float[Array, "b t"]], list[Float[Array, "b t"]]]:
+    """The model at several multiples of its rate, for the price of the highest: x to an output for each factor.
+
+    The copies of the model that hear 8 times the rate are, every second one, those that hear 4 times; and the first
+    hears the signal as it is. So all the others divide the highest. Otherwise as `oversample`.
+
+    Raises:
+        ValueError: a factor is below 1 or does not divide the highest.
+    """
+    highest = max(factors)
+    for factor in factors:
+        _refuse_factor(factor)
+        if highest % factor:
+            raise ValueError(f"factors must divide the highest, {highest}, got {factor}")
+
+    def play_all(x: Float[Array, "b t"]) -> list[Float[Array, "b t"]]:
+        batch, samples = x.shape
+        branches = _upsample(x, highest).reshape(batch, highest, samples).at[:, 0].set(x)  # Nyquist included
+        played = play(branches.reshape(-1, samples)).reshape(batch, highest, samples)
+        shares = {factor: played[:, :: highest // factor].reshape(-1, samples) for factor in factors}
+        return [share if factor == 1 else _decimate(share, factor) for factor, share in shares.items()]
+
+    return play_all
 
 
 @partial(jax.jit, static_argnums=1)

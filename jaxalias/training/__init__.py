@@ -1,6 +1,6 @@
-"""The training loop and all that one update needs.
+"""The training of students: draw -> play -> compare -> step.
 
-Batches of tones and music (`exercises`, `excerpts`) cut into frames (`frames`), loss and gradient of a batch
-(`learning`), one update (`runs`), the loop over updates (`loop`), the search for a stable learning rate
-(`rate_search`), several devices (`parallel`), and checkpoints (`checkpoints`).
+What a run is trained on (`plan`, `sources`), the loss of one update and its gradient (`gradients`), one update of one
+student (`step`), the compiled functions of a run (`run`), students and devices side by side (`students`), the loop over
+updates (`loop`), the search for a stable learning rate (`rate_search`), and checkpoints (`checkpoints`).
 """

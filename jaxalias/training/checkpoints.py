@@ -1,19 +1,32 @@
-"""Save and restore the progress of a run with Orbax [disk].
+"""Save and restore the progress of a run, in files that say themselves whether they are whole [disk].
 
-A checkpoint appears under its final name only when it is complete, so a run killed at any moment finds
-the last whole one. The two newest are kept. Each says what run it is of, so that one left by a run that
-should have been gone, written late into a folder that was emptied, is not taken for this one's.
+A checkpoint is a folder with the number of its update for a name:
+
+    arrays.npz      all arrays by their path in the tree, as numpy holds them: every bit comes back
+    progress.json   the rest, and of which run it is
+    sha256          the checksums of both, as `sha256sum --check` reads them
+
+It gets its name when all of it is on the disk, so that a run killed at any moment finds the last whole one, and it
+is used only if both files have their checksums: where the newest is damaged a run goes on from the one before. The
+two newest are kept.
 """
 
 import hashlib
 import json
+import shutil
+import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import orbax.checkpoint as ocp
+import numpy as np
 
-_ARRAYS, _PROGRESS, _RUN = "arrays", "progress", "run_sha256"
+from jaxalias import disk
+
+_ARRAYS, _PROGRESS, _SUMS = "arrays.npz", "progress.json", "sha256"
+_RUN = "run_sha256"
 _KEPT = 2
 
 
@@ -26,6 +39,14 @@ class CheckpointMismatchError(ValueError):
     """The checkpoints of a folder belong to another model or another config."""
 
 
+class CheckpointDamagedError(ValueError):
+    """A folder has checkpoints, and none of them is whole."""
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 class Checkpoints:
     """The checkpoints of one model in one folder, whether it is trained alone or with others.
 
@@ -34,86 +55,177 @@ class Checkpoints:
     Args:
         folder: of the model, made if it is not there; checkpoints go to `checkpoints` in it.
         identity: what is trained (config, model), as plain JSON; a folder that holds another is refused.
+        say: takes a line about what was found damaged and what is done about it (default: prints it on stderr).
 
     Raises:
         CheckpointMismatchError: names the first key that differs and both values.
+        CheckpointDamagedError: there are checkpoints but none is whole; names the folder and what to do.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self._here, self._folder = jax.process_index(), folder
-        self._run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        if self._here == 0:
-            _claim(folder / "run.json", identity)
-        alone = ocp.options.MultiprocessingOptions(
-            primary_host=self._here, active_processes={self._here}, barrier_sync_key_prefix=f"host{self._here}"
-        )
-        self._manager = ocp.CheckpointManager(
-            folder.absolute() / "checkpoints",
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=_KEPT, create=False, enable_async_checkpointing=False, multiprocessing_options=alone
-            ),
-        )
+    def __init__(self, folder: Path, identity: dict[str, Any], say: Callable[[str], None] = _print) -> None:
+        self._first = jax.process_index() == 0  # of the hosts: the one that writes and speaks
+        self._folder, self._place = folder, folder / "checkpoints"
+        self._say = say if self._first else lambda line: None
+        plain = json.dumps(identity, sort_keys=True)
+        self._run = hashlib.sha256(plain.encode()).hexdigest()
+        self._place.mkdir(parents=True, exist_ok=True)
+        steps = sorted(int(path.name) for path in self._place.iterdir() if path.name.isdecimal())
+        faults = {step: fault for step in steps if (fault := _fault(self._at(step)))}
+        self._whole = [step for step in steps if step not in faults]
+        if self._first:
+            self._claim(folder / "run.json", json.loads(plain), json.dumps(identity, indent=1), new=not steps)
+        if steps and not self._whole:
+            raise CheckpointDamagedError(
+                f"{folder}: none of its checkpoints is whole ({'; '.join(f'{s}: {f}' for s, f in faults.items())}); "
+                f"give another run folder, or delete {self._place} to begin this run again"
+            )
+        for step, fault in faults.items():
+            self._say(f"{folder}: checkpoint {step} is damaged ({fault}); {self._whole[-1]} is the newest whole one")
 
     def save(self, progress: Any) -> None:
-        """Write a `Progress` that is on this host; returns when it is on disk."""
-        if self._here:
+        """Write a `Progress` that is on this host; returns when it is on the disk."""
+        if not self._first:
             return
-        arrays = {"state": progress.state, "best": progress.best}
-        rest = {name: value for name, value in progress._asdict().items() if name not in ("updates_done", *arrays)}
-        rest[_RUN] = self._run
-        self._manager.save(
-            progress.updates_done,
-            args=ocp.args.Composite(**{_ARRAYS: ocp.args.StandardSave(arrays), _PROGRESS: ocp.args.JsonSave(rest)}),
-        )
+        arrays = _by_path({"state": progress.state, "best": progress.best})
+        rest = {
+            name: value
+            for name, value in progress._asdict().items()
+            if name not in ("updates_done", "state", "best")
+        }  # fmt: skip
+        step = progress.updates_done
+        partial = self._place / f".{uuid.uuid4().hex}.part"
+        try:
+            partial.mkdir()
+            with (partial / _ARRAYS).open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            (partial / _PROGRESS).write_text(json.dumps({_RUN: self._run, "progress": rest}))
+            (partial / _SUMS).write_text("".join(_sum(partial / name) for name in (_ARRAYS, _PROGRESS)))
+            for path in (*(partial / name for name in (_ARRAYS, _PROGRESS, _SUMS)), partial):
+                disk.sync(path)
+            _remove(self._at(step))
+            partial.rename(self._at(step))
+            disk.sync(self._place)
+        finally:
+            _remove(partial)
+        self._whole = [*(found for found in self._whole if found < step), step][-_KEPT:]
+        kept = {str(found) for found in self._whole}
+        for path in self._place.iterdir():  # older ones, damaged ones, and what a killed run left half done
+            if path.name not in kept and (path.name.isdecimal() or path.suffix == ".part"):
+                _remove(path)
 
     def steps(self) -> list[int]:
-        """After which updates there is a checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
+        """After which updates there is a whole checkpoint, oldest first."""
+        return list(self._whole)
 
     def restore(self, step: int, like: Progress) -> Progress:
         """The progress after `step` updates, on the host. `like`, on the host too, gives shapes and types.
 
         Raises:
-            CheckpointMismatchError: that checkpoint is another run's.
+            CheckpointMismatchError: that checkpoint is another run's, or its arrays are not those of `like`.
         """
         run: Any = like
-        saved = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    _ARRAYS: ocp.args.StandardRestore({"state": run.state, "best": run.best}),
-                    _PROGRESS: ocp.args.JsonRestore(),
-                }
-            ),
-        )
-        rest = dict(saved[_PROGRESS])
-        if rest.pop(_RUN, None) != self._run:
+        saved = json.loads((self._at(step) / _PROGRESS).read_text())
+        if saved[_RUN] != self._run:
             raise CheckpointMismatchError(
                 f"{self._folder}: checkpoint {step} is not of the run in run.json there; give another run folder"
             )
-        restored: Progress = run._replace(updates_done=step, **saved[_ARRAYS], **rest)
+        wanted = {"state": run.state, "best": run.best}
+        with np.load(self._at(step) / _ARRAYS) as file:
+            found = {path: file[path] for path in file.files}
+        for path, array in _by_path(wanted).items():
+            there = found.get(path)
+            if there is None or (there.shape, there.dtype.itemsize) != (array.shape, array.dtype.itemsize):
+                what = "nothing" if there is None else f"{there.dtype}{list(there.shape)}"
+                raise CheckpointMismatchError(
+                    f"{self._folder}: checkpoint {step} must hold {path} as {array.dtype}{list(array.shape)}, holds "
+                    f"{what}: it is of another version of this program; give another run folder"
+                )
+        leaves = [found[path].view(array.dtype) for path, array in _by_path(wanted).items()]
+        arrays = jax.tree.unflatten(jax.tree.structure(wanted), leaves)
+        restored: Progress = run._replace(updates_done=step, **arrays, **saved["progress"])
         return restored
 
     def close(self) -> None:
-        """Wait for Orbax to finish."""
-        self._manager.close()
+        """Nothing is left to wait for: `save` returns when all is on the disk."""
 
+    def _at(self, step: int) -> Path:
+        return self._place / str(step)
 
-def _claim(path: Path, identity: dict[str, Any]) -> None:
-    """Write what the run is, or compare with what stands there."""
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(identity, indent=1))
-        partial.replace(path)
-        return
-    found, asked = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(identity)))
-    for key in sorted(found.keys() | asked.keys()):
-        if found.get(key) != asked.get(key):
+    def _claim(self, path: Path, identity: dict[str, Any], text: str, *, new: bool) -> None:
+        """Write what the run is, or compare with what stands there.
+
+        Checkpoints say too of which run they are: where all whole ones are of this one, a `run.json` that cannot be
+        read, or that says otherwise, has been damaged and is written anew.
+
+        Args:
+            new: the run has no checkpoints yet.
+        """
+        found = _read_object(path) if path.exists() else None
+        there, here = _flat(found), _flat(identity)
+        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
+        if found is not None and not differing:
+            return
+        of_this_run = [self._run_of(step) == self._run for step in self._whole]
+        if not path.exists():
+            disk.write_text(path, text)
+        elif (of_this_run and all(of_this_run)) or (found is None and new):
+            self._say(f"{path}: was damaged and is written anew for this run")
+            disk.write_text(path, text)
+        elif found is not None:
             raise CheckpointMismatchError(
-                f"{path.parent}: this folder holds another run: {key} is {found.get(key)!r} there and "
-                f"{asked.get(key)!r} here; give another run folder, or the arguments of that run"
+                f"{self._folder}: this folder holds another run: {differing[0]} is {there.get(differing[0])!r} there "
+                f"and {here.get(differing[0])!r} here; give another run folder, or the arguments of that run"
             )
+        elif of_this_run:
+            raise CheckpointMismatchError(
+                f"{path}: is damaged, and the checkpoints there are of a run with other arguments; give these, or "
+                "another run folder"
+            )
+
+    def _run_of(self, step: int) -> str:
+        return str(json.loads((self._at(step) / _PROGRESS).read_text())[_RUN])
+
+
+def _by_path(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree as arrays, by their path in it."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, if anything."""
+    name = _SUMS
+    try:
+        sums = (folder / _SUMS).read_bytes().splitlines(keepends=True)
+        for name in (_ARRAYS, _PROGRESS):
+            if _sum(folder / name).encode() not in sums:
+                return f"{name} has not the checksum in {_SUMS}"
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    return None
+
+
+def _sum(path: Path) -> str:
+    """A line as `sha256sum` writes it."""
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The object of a JSON file; None where it holds anything else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _remove(path: Path) -> None:
+    """A file or a folder with all in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

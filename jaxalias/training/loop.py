@@ -9,16 +9,17 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxalias.models import Params
-from jaxalias.training import parallel
-from jaxalias.training.frames import Frames
-from jaxalias.training.runs import Run, TrainState
+from jaxalias.training import students
+from jaxalias.training.run import Run
+from jaxalias.training.sources import Batch
+from jaxalias.training.step import Student
 
 
 class Progress(NamedTuple):
     """All that students need to go on: a checkpoint holds this and nothing else (`split`, `join`)."""
 
     updates_done: int
-    state: TrainState
+    state: Student  # all students
     best: Params  # the average with the lowest validation loss so far
     best_loss: list[float]
     history: list[list[dict[str, float]]]  # of each student a record an update: "update", "loss", and its terms
@@ -34,14 +35,14 @@ def begin(run: Run, rates: Sequence[float] | None = None) -> Progress:
     Args:
         rates: the learning rate of each (`rate_search.find`); default: those of the configs.
     """
-    state = run.start(rates or [student.config.optimiser.learning_rate for student in run.students])
+    state = run.start(rates or run.rates)
     best_loss = np.asarray(run.validate(state.average)["loss"]).tolist()
-    return Progress(0, state, jax.tree.map(jnp.copy, state.average), best_loss, [[] for _ in run.students])
+    return Progress(0, state, jax.tree.map(jnp.copy, state.average), best_loss, [[] for _ in run.rates])
 
 
 def split(progress: Progress) -> list[Progress | None]:
     """The progress of each student alone, on the host; None for one whose numbers are not finite."""
-    state, best = parallel.to_host((progress.state, progress.best))
+    state, best = students.to_host((progress.state, progress.best))
 
     def alone(one: int) -> Progress | None:
         state_of_one, best_of_one = jax.tree.map(lambda a: a[one : one + 1], (state, best))
@@ -63,83 +64,101 @@ def join(parts: Sequence[Progress], like: Progress) -> Progress:
     return Progress(parts[0].updates_done, state, best, losses, histories)
 
 
-def advance(
-    run: Run,
-    progress: Progress,
-    *,
-    until: int | None = None,
-    on_update: Callable[[dict[str, float]], None] = lambda record: None,
-    on_checkpoint: Callable[[list[Progress | None]], None] = lambda parts: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Progress:
-    """Go on from `progress` to the last update of the run, to that of number `until`, or until `should_stop`.
+class Hooks(NamedTuple):
+    """What the caller of `advance` is told, and asks.
 
-    Draw i is made from the seed and i, so that a run resumed from any checkpoint ends with the numbers
-    of an unbroken one. Metrics are read one update late: the device never waits for the host. A student whose
-    numbers are not finite any more has no further records, and the run goes on for the others.
+    on_update: takes the mean of the records of the students that are finite, after each update, in order.
+    on_checkpoint: takes what `split` makes of the progress: when `is_due` says so, and at the end or stop.
+    is_due: takes the number of updates done, after each.
+    """
 
-    Args:
-        on_update: called after each update, in order, with the mean of the records of the students that are finite.
-        on_checkpoint: called every `checkpoint_every` updates and at the end or stop, with what `split` makes of it.
+    on_update: Callable[[dict[str, float]], None] = lambda record: None
+    on_checkpoint: Callable[[list[Progress | None]], None] = lambda parts: None
+    is_due: Callable[[int], bool] = lambda done: False
+    should_stop: Callable[[], bool] = lambda: False
+
+
+SILENT = Hooks()
+
+
+def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int | None = None) -> Progress:
+    """Go on from `progress` to the last update of the run, or to that of number `until`, or until told to stop.
+
+    A batch is made from the seed and its number, so that a run resumed from any checkpoint ends with the numbers of an
+    unbroken one. Metrics are read one update late: the device never waits for the host. A student whose parameters are
+    not finite has no further records, and the run goes on for the others; a loss that is not finite stays in the
+    records as it is, where the optimiser brought the parameters back (`jaxalias.optimisers.rewind`).
 
     Raises:
         DivergedError: no student is finite any more; names the update.
     """
-    config = run.students[0].config
-    keys = jnp.stack([jax.random.key(student.config.seed) for student in run.students])
-    done, state, best, best_loss, history = progress
-    drawn: Frames | None = None
-    pending: dict | None = None
-    history, best_loss = [list(records) for records in history], list(best_loss)
-
-    def settle() -> None:
-        nonlocal pending
-        if pending is None:
-            return
-        number, terms = pending["update"], {name: np.asarray(value) for name, value in pending["terms"].items()}
-        pending = None
-        alive = [i for i, kept in enumerate(history) if len(kept) == number - 1 and np.isfinite(terms["loss"][i])]
-        if not alive:
-            raise DivergedError(f"the loss of update {number} is {terms['loss'][0]}")
-        for i in alive:
-            history[i].append({"update": number, **{name: float(value[i]) for name, value in terms.items()}})
-        on_update({name: float(np.mean([history[i][-1][name] for i in alive])) for name in history[alive[0]][-1]})
-
-    def validate() -> None:
-        nonlocal best
-        found = {name: np.asarray(value) for name, value in run.validate(state.average).items()}
-        better = found["loss"] < np.array(best_loss)
-        for i in (i for i, records in enumerate(history) if len(records) == done):
-            history[i][-1] |= {f"validation_{name}": float(value[i]) for name, value in found.items()}
-        best_loss[:] = np.where(better, found["loss"], best_loss).tolist()
-        best = _choose(better, state.average, best)
+    config = run.config
+    records = _Records(progress, hooks.on_update)
+    done, state, best = progress[:3]
+    best_loss = list(progress.best_loss)
+    batches: list[Batch] = []
 
     def reached() -> Progress:
-        settle()
-        progress = Progress(done, state, best, list(best_loss), [list(records) for records in history])
-        parts = split(progress)
+        records.read()
+        now = Progress(done, state, best, list(best_loss), [list(record) for record in records.history])
+        parts = split(now)
         if not any(part is not None for part in parts):
             raise DivergedError(f"the parameters after update {done} are not finite")
-        on_checkpoint(parts)
-        return progress
+        hooks.on_checkpoint(parts)
+        return now
 
     last = config.updates if until is None else min(until, config.updates)
-    while done < last and not should_stop():
-        index, number = divmod(done, run.updates_per_draw)
-        if drawn is None or number == 0:
-            drawn = run.draw(jax.vmap(jax.random.fold_in, (0, None))(keys, index))
-        if number == 0:
-            state = run.lead_in(state, drawn)
-        state, terms = run.update(state, drawn, done)
-        settle()
+    while done < last and not hooks.should_stop():
+        state, batches = _drawn(run, state, batches, done)
+        state, terms = run.update(state, batches, done)
+        records.read()
         done += 1
-        pending = {"update": done, "terms": terms}
+        records.pending = done, terms
         if done % config.validate_every == 0 or done == config.updates:
-            settle()
-            validate()
-        if done % config.checkpoint_every == 0 and done < config.updates:
+            found = {name: np.asarray(value) for name, value in run.validate(state.average).items()}
+            records.read(found)
+            better = found["loss"] < np.array(best_loss)
+            best_loss[:] = np.where(better, found["loss"], best_loss).tolist()
+            best = _choose(better, state.average, best)
+        if hooks.is_due(done) and done < config.updates:
             reached()
     return reached()
+
+
+def _drawn(run: Run, state: Student, batches: Sequence[Batch], done: int) -> tuple[Student, list[Batch]]:
+    """A batch of each source for the update after `done`; the memories are begun anew where a batch is new."""
+    found, memories = [], list(state.memories)
+    for index, source in enumerate(run.sources):
+        number, frame = divmod(done, source.frames)
+        found.append(batches[index] if batches and frame else run.draw[index](number))
+        if frame == 0:
+            memories[index] = run.begin[index](state.params, found[index])
+    return state._replace(memories=tuple(memories)), found
+
+
+class _Records:
+    """Terms of the updates, read from the device one update late."""
+
+    def __init__(self, progress: Progress, on_update: Callable[[dict[str, float]], None]) -> None:
+        self.history = [list(records) for records in progress.history]
+        self.pending: tuple[int, dict] | None = None
+        self._on_update = on_update
+
+    def read(self, validation: dict[str, np.ndarray] | None = None) -> None:
+        """Add the records of the last update, with its validation if there was one, and tell of them."""
+        if self.pending is None:
+            return
+        number, terms = self.pending[0], {name: np.asarray(value) for name, value in self.pending[1].items()}
+        self.pending = None
+        finite = terms.pop("finite")
+        alive = [i for i, records in enumerate(self.history) if len(records) == number - 1 and finite[i]]
+        if not alive:
+            raise DivergedError(f"after update {number} the parameters are not finite; its loss was {terms['loss'][0]}")
+        terms |= {f"validation_{name}": value for name, value in (validation or {}).items()}
+        for i in alive:
+            self.history[i].append({"update": number, **{name: float(value[i]) for name, value in terms.items()}})
+        newest = [self.history[i][-1] for i in alive]
+        self._on_update({name: float(np.mean([record[name] for record in newest])) for name in newest[0]})
 
 
 @jax.jit

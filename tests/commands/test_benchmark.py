@@ -11,10 +11,11 @@ from jaxalias import config, models
 from jaxalias.commands import benchmark, stages
 from jaxalias.config import presets
 from jaxalias.losses import nmr
-from jaxalias.signals import periodic_tones, phase, sines
+from jaxalias.signals import sines
 from jaxalias.targets import harmonics
-from jaxalias.training import exercises, loop, runs
-from jaxalias.training.frames import Frames
+from jaxalias.training import loop, plan, run
+from jaxalias.training.sources import Batch
+from jaxalias.training.sources.tones import LeadIn
 
 FS = stages.SAMPLE_RATE
 _TCN = stages.NETWORKS["tcn"].config
@@ -120,28 +121,17 @@ def test_peer_updates(torch, peers, name):
     model = models.build(model_config)
     params = models.cast(model.init(jax.random.key(1)), "float64")
     authors = presets.authors(model_config).model_copy(update=changes)
-    run = runs.prepare(model, [exercises.Student("", params, authors)], FS)
+    prepared = run.prepare(model, [plan.Task("", params, authors)], FS)
     lead_in, x, y = np.split(stages._signals(2, 10_000, "float64")[0], [1180, 5590], axis=1)
-    no_tone = phase.exact(np.zeros((1, 1, 2)))
-    drawn = jax.tree.map(
-        jnp.asarray,
-        Frames(
-            no_tone,
-            periodic_tones.none((1, 1, 2)),
-            np.zeros((1, 1, 2)),
-            np.zeros((1, 1, 2), bool),
-            np.zeros((1, 1, 2, 0)),
-            lead_in[None, None],
-            x[None, None, None],
-            y[None, None, None],
-        ),
-    )
+    batch = Batch(LeadIn(lead_in, np.zeros((2, 0))), x[:, None], y[:, None], ())
+    drawn = jax.tree.map(lambda a: jnp.asarray(a)[None], batch)  # of one student
     peer = peers.Trainer(model_config, FS, "float64")
     peer.student.load(jax.device_get(params))
 
-    state = run.lead_in(loop.begin(run).state, drawn)
+    state = loop.begin(prepared).state
+    state = state._replace(memories=(prepared.begin[0](state.params, drawn),))
     peer.lead_in(torch.tensor(lead_in))
     for _ in range(3):
-        state, terms = run.update(state, drawn, 0)
+        state, terms = prepared.update(state, [drawn], 0)
         theirs = peer.update(torch.tensor(x), torch.tensor(y))
         np.testing.assert_allclose(theirs.numpy(), terms["loss"][0], rtol=1e-9)

@@ -13,7 +13,7 @@ from test_render_and_survey import music, typed  # noqa: F401
 
 import weights_import
 from jaxalias import evaluation, models
-from jaxalias.commands import evaluate, finetune, measuring, render, survey
+from jaxalias.commands import evaluate, measuring, render, survey
 from jaxalias.targets import oversampling
 
 FEW = ["--midi", "60", "62", "--levels", "-6", "--quiet"]
@@ -94,11 +94,6 @@ def test_wrong_knobs_are_one_line_and_exit_2(tmp_path, typed, knob_model):  # no
         (render, ["--model", knob_model, *out, "--knobs", "nan"], "must be from 0 to 1, got nan"),
         (evaluate, ["--teacher", knob_model, *FEW, "--knobs", "loud"], "must be a number, got 'loud'"),
         (evaluate, ["--teacher", knob_model, "--student", plain, *FEW, "--knobs", 0.5], "plain.json: --knobs"),
-        (
-            finetune,
-            ["--model", knob_model, "--run-dir", tmp_path / "run", "--table-tones", 9, "--quiet"],
-            "not for a model with knobs",
-        ),
     ):
         code, _, err = typed(command, *arguments)
         assert (code, err.count("\n")) == (2, 1), err

@@ -1,5 +1,6 @@
 """pretrain.py: a run resumed is a run unbroken, a model learns, files load, and bad input is refused in a line."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -17,13 +18,13 @@ from jaxalias.commands import command_line, pretrain
 from jaxalias.config import LSTMConfig, OptimiserConfig, PretrainConfig
 from jaxalias.pretraining import devices, training
 from jaxalias.pretraining.architectures import ARCHITECTURES, Architecture
-from jaxalias.pretraining.training import DivergedError, Progress
 from jaxalias.signals import playing, recordings
 from jaxalias.signals.recordings import Pair
+from jaxalias.training import loop, run
 
 RATE = 44_100
 CONFIG = PretrainConfig(
-    updates=7, batch_size=2, warm_up=50, frame=256, frames=3, validate_every=2, checkpoint_every=2,
+    updates=7, batch_size=2, warm_up=50, frame=256, frames=3, validate_every=2,
     optimiser=OptimiserConfig(learning_rate=5e-3, clip_norm=1.0),
 )  # fmt: skip
 TINY = Architecture(LSTMConfig(hidden_size=3), CONFIG, "guitarml", RATE)
@@ -34,45 +35,61 @@ def parts() -> tuple[list[Pair], list[Pair]]:
     return recordings.split([Pair(x, devices.DEVICES["clipper"](x[None], RATE)[0])], 0.2)
 
 
-def make(config: PretrainConfig = CONFIG) -> training.Run:
+def make(config: PretrainConfig = CONFIG) -> run.Run:
     return training.prepare(models.build(TINY.model), *parts(), RATE, config)
 
 
 def test_a_resumed_run_ends_as_an_unbroken_one() -> None:
-    run = make()
-    whole = training.advance(run, training.begin(run))
-    saved: list[Progress] = []
+    prepared = make()
+    whole = loop.advance(prepared, loop.begin(prepared))
+    saved: list[loop.Progress | None] = []
     broken = make()
     stopped = iter([False] * 4 + [True])
-    training.advance(
-        broken,
-        training.begin(broken),
-        on_checkpoint=lambda progress: saved.append(
-            progress._replace(state=jax.tree.map(jnp.copy, progress.state), history=list(progress.history))
-        ),
-        should_stop=lambda: next(stopped),
-    )
+    hooks = loop.Hooks(on_checkpoint=saved.extend, should_stop=lambda: next(stopped))
+    loop.advance(broken, loop.begin(broken), hooks)
     again = make()
-    resumed = training.advance(again, saved[-1])
-    assert saved[-1].updates_done == 4 and resumed.updates_done == 7  # in the middle of a segment
+    assert saved[-1] and saved[-1].updates_done == 4  # in the middle of a segment
+    resumed = loop.advance(again, loop.join([saved[-1]], loop.begin(again)))
+    assert resumed.updates_done == 7
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_it_learns() -> None:
-    run = make(CONFIG.model_copy(update={"updates": 150, "batch_size": 8, "validate_every": 50}))
-    began = training.begin(run)
-    ended = training.advance(run, began)
-    assert ended.best_loss < 0.5 * began.best_loss
-    assert ended.best_loss == min(r["validation_loss"] for r in ended.history if "validation_loss" in r)
+    prepared = make(CONFIG.model_copy(update={"updates": 150, "batch_size": 8, "validate_every": 50}))
+    began = loop.begin(prepared)
+    ended = loop.advance(prepared, began)
+    assert ended.best_loss[0] < 0.5 * began.best_loss[0]
+    assert ended.best_loss[0] == min(r["validation_loss"] for r in ended.history[0] if "validation_loss" in r)
 
 
 def test_divergence_stops_the_run_and_names_the_update() -> None:
-    run = make()
-    began = training.begin(run)
+    prepared = make()
+    began = loop.begin(prepared)
     broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), began.state.params)
-    with pytest.raises(DivergedError, match="of update 1 is nan"):
-        training.advance(run, began._replace(state=began.state._replace(params=broken)))
+    with pytest.raises(loop.DivergedError, match=r"after update 1 .* loss was nan"):
+        loop.advance(prepared, began._replace(state=began.state._replace(params=broken)))
+
+
+def test_segments_are_slices_of_their_recording_with_its_past_in_front() -> None:
+    """Every place of two recordings, the shorter of which holds two segments: input, target and past."""
+    config = PretrainConfig(updates=1, batch_size=3, warm_up=5, frame=10, frames=2)
+    pairs = [Pair(np.arange(1.0, 22), -np.arange(1.0, 22)), Pair(np.arange(101.0, 131), -np.arange(101.0, 131))]
+    material = training._joined(pairs, config)
+    places = int(material.ends[-1])
+    assert places == 2 + 11
+    every = jnp.arange(places)
+    source = training.source(models.build(TINY.model), config, RATE, places, every)
+    batch = source.complete(training.Known((), {"recording": material}, {}), every)
+    whole = np.concatenate([batch.lead_in.x, np.reshape(batch.inputs, (places, -1))], axis=1)
+    np.testing.assert_array_equal(batch.inputs, -batch.targets)
+    for row, first in zip(whole, [1, 2, *range(101, 112)], strict=True):
+        begin = 1 if first < 100 else 101
+        past = [max(0, n) if n >= begin else 0 for n in range(first - 5, first)]
+        np.testing.assert_array_equal(row, [*past, *range(first, first + 20)])
+    drawn = np.concatenate([source.draw(jax.random.key(i)) for i in range(300)])
+    assert set(drawn) == set(range(places))
+    np.testing.assert_array_equal(training._in_turn(pairs, 20), [0, 2])
 
 
 def test_a_recording_that_is_too_short_is_refused() -> None:
@@ -142,6 +159,15 @@ def test_from_recordings_to_a_model(
     assert "holds another run: config.seed" in capsys.readouterr().err
 
 
+def test_input_and_target_in_two_channels_of_one_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, 30_000)
+    soundfile.write(tmp_path / "both.wav", np.stack([np.r_[np.zeros(99), np.tanh(2 * x)][:30_000], x], 1), RATE)
+    args = argparse.Namespace(channel=(2, 1), delay=None)
+    pair = pretrain.recorded(tmp_path / "both.wav", tmp_path / "both.wav", RATE, args)
+    assert pair.delay == 99
+    assert "99 samples late" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
@@ -150,13 +176,31 @@ def test_from_recordings_to_a_model(
         (["--device", "clipper", "--seconds", "1"], "--seconds: must lie between 10 and 3600"),
         (["--input", "x.wav", "--target", "y.wav"], "x.wav: must be an audio file"),
         (["--input", "clipped.wav", "--target", "clipped.wav"], "clipped.wav: must not be clipped"),
+        (["--input", "clipped_48k.wav", "--target", "clipped_48k.wav"], "clipped_48k.wav: must not be clipped"),
+        (
+            ["--input", "left.wav", "--target", "left.wav", "--channel", "3"],
+            "left.wav: --channel must be 1 to 2, got 3",
+        ),
+        (["--input", "mono.wav", "--target", "right.wav"], "right.wav: its first channel is silent, channel 2 at"),
+        (["--input", "left.wav", "--target", "right.wav", "--channel", "1", "2", "1"], "--channel: one or two numbers"),
+        (
+            ["--input", "left.wav", "--target", "foreign.wav", "--channel", "1"],
+            "foreign.wav: must be what a device made",
+        ),
     ],
 )
 def test_bad_input_is_one_line(
     arguments: list[str], rule: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    soundfile.write("clipped.wav", np.clip(np.random.default_rng(0).normal(size=9000), -1, 1), RATE)
+    random = np.random.default_rng(0)
+    soundfile.write("clipped.wav", np.clip(random.normal(size=9000), -1, 1), RATE)
+    clipped = np.clip(1.5 * np.sin(np.arange(9000) / 9), -1, 1)  # whose flat tops another rate rounds
+    soundfile.write("clipped_48k.wav", clipped, 48_000, "PCM_24")
+    x, y = random.uniform(-0.5, 0.5, (2, 20_000))
+    for name, left, right in (("left", x, 0 * x), ("right", 0 * x, np.tanh(2 * x)), ("foreign", y, y)):
+        soundfile.write(f"{name}.wav", np.stack([left, right], 1), RATE)
+    soundfile.write("mono.wav", x, RATE)
     assert call(monkeypatch, *arguments) == 2
     error = capsys.readouterr().err
     assert rule in error and error.count("\n") == 1

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from model_files import lstm, wavenet
+from test_finetune import little_music
 
 import weights_import
 from jaxalias import evaluation
@@ -32,7 +33,7 @@ def typed(monkeypatch, capsys):
     """Run the command in this process: exit code, stdout, stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(fine_tuning, "MUSIC_S", 2.0)
+        little_music(monkeypatch)
         monkeypatch.setattr("sys.argv", ["sweep.py", *map(str, arguments)])
         try:
             command_line.run(sweep.main)
@@ -144,17 +145,21 @@ def test_bad_options_are_one_line_and_exit_2(tmp_path, typed, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_options_in_the_readme_are_options():
-    readme = (command_line.REPOSITORY / "README.md").read_text().partition("## Look for a better recipe")[2]
+def test_the_options_in_the_recipes_are_options():
+    readme = (
+        (command_line.REPOSITORY / "experiments" / "RECIPES.md").read_text().partition("## Look for a better recipe")[2]
+    )
     rows = [line.split("|")[1] for line in readme.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     named = [text for row in rows for text in row.split("`")[1::2]]
     assert len(named) >= 9
     changes = [change for text in named for change in grid.choose(grid.parse([text]))]
-    cycles = {"sines.whole_cycles": True}  # what a row that says "then" or "with all three" goes on from
-    aliases = cycles | {"loss.nmr.of": "aliases"}
-    needed = {"loss.nmr.of": cycles, "optimiser.curvature": aliases | {"optimiser.soap": None}}
+    needed = {"loss.aliases": {"sines.whole_cycles": True}, "optimiser.curvature": {"optimiser.soap": None}}
     changes = [needed.get(next(iter(change)), {}) | change for change in changes]
-    assert all(point.config != BASE for point in grid.points(BASE, changes))
+    with_music = presets.balanced(weights_import.load(command_line.SHIPPED_MODEL).network.config)
+    for change in changes:
+        base = with_music if "music.rows" in change else BASE
+        (point,) = grid.points(base, [change])
+        assert point.config != base, change
 
 
 def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, typed, quick, monkeypatch):
@@ -251,7 +256,7 @@ def test_a_program_is_shared_by_points_that_differ_in_seed_rate_and_loss_weights
 def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, typed, quick):
     model = lstm(tmp_path / "a.json", ALIASING)
     command = ["--model", model, "--run-dir", tmp_path / "run", *TINY]
-    command += ["--set", "optimiser.clip_norm=null", "--set", "trial=null"]
+    command += ["--set", "optimiser.clip_norm=null", "--set", "rate_search=null"]
     code, _, err = typed(*command, "--set", "optimiser.learning_rate=1e-3,1e300")
     assert code == 0, err
     assert "1e+300: diverged" in err
@@ -268,10 +273,10 @@ def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, t
     assert [len(result["models"]) for result in results(tmp_path / "run").values()] == [2]
 
 
-def test_a_rate_that_does_harm_is_halved_unless_there_is_no_trial(tmp_path, typed, quick):
+def test_a_rate_that_does_harm_is_halved_unless_there_is_no_search(tmp_path, typed, quick):
     model = lstm(tmp_path / "a.json", ALIASING)
     command = ["--model", model, "--run-dir", tmp_path / "run", *TINY, "--set", "optimiser.learning_rate=10"]
-    code, _, err = typed(*command, "--set", 'trial={"most_loss": 1.5},null')
+    code, _, err = typed(*command, "--set", 'rate_search={"most_loss": 1.5},null')
     assert code == 0, err
     tried, untried = sorted(found["learning_rate"] for found in results(tmp_path / "run").values())
     assert untried == 10

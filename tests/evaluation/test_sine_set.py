@@ -9,7 +9,8 @@ import pytest
 import tolerances
 
 from jaxalias import evaluation, models
-from jaxalias.evaluation import Candidate, SineSet, evaluate
+from jaxalias.evaluation import Candidate, SineSet, evaluate, sine_set
+from jaxalias.targets import harmonics
 
 RATE = 16_000
 SINES = SineSet((60, 62), (-18.0, -6.0))  # with three harmonics each: nothing of the device's own aliases
@@ -122,6 +123,29 @@ def test_a_model_that_says_nothing_is_refused_by_name_and_tone(output: float, wh
 
     with pytest.raises(ValueError, match=rf"dead\.nam.*{what}.*277\.2 Hz.*-18 dB"):
         evaluate([Candidate("dead.nam", "student", dead)], RATE, SINES)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_metric_that_is_no_number_is_a_fault_and_not_left_out(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(y: jnp.ndarray, bandlimited: jnp.ndarray, sample_rate: float) -> dict:
+        return {"ESR-S": jnp.full(y.shape[0], 0.5), "NMR-S": jnp.full(y.shape[0], 0.5).at[1].set(value)}
+
+    monkeypatch.setattr(sine_set, "_against_self", broken)
+    with pytest.raises(ValueError, match=r"a\.nam: NMR-[ST] is (nan|inf) for a sine of 277\.2 Hz .*-18 dB"):
+        evaluate([Candidate("a.nam", "teacher", device)], RATE, SINES)
+
+
+def test_a_tone_that_is_left_out_counts_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if its numbers are none: the mask says so, not the numbers."""
+    monkeypatch.setattr(harmonics, "degenerate", lambda f0, rate, width: np.array([False, True, False]))
+    measure = sine_set._against_self
+    spoilt = lambda *given: {name: v.at[1].set(jnp.nan) for name, v in measure(*given).items()}  # noqa: E731
+    monkeypatch.setattr(sine_set, "_against_self", spoilt)
+    (found,) = evaluate([Candidate("a", "teacher", humming)], RATE, SINES)["models"]
+    tones = found["per_tone"]["ESR-S"]
+    assert tones[1] is None and tones[4] is None and "277.2" in found["notes"]["left out"]
+    powers = 10 ** (np.array([tones[0], tones[2]], float) / 10)
+    assert found["per_level"]["ESR-S"][0] == pytest.approx(10 * np.log10(powers.mean()))
 
 
 def test_authors_weights_score_what_their_program_says(data_dir: Path) -> None:

@@ -47,8 +47,7 @@ def test_an_unchanged_container_is_saved_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_every_model_of_a_fine_tuned_container_is_changed_and_nothing_else(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(nam_levels, "find_spec", lambda name: None)
-    monkeypatch.setattr(nam_levels, "pink_noise", lambda rate_hz: np.random.default_rng(1).normal(0, 0.2, 500))
+    monkeypatch.setattr(nam_levels, "level_signal", lambda rate_hz: np.random.default_rng(1).normal(0, 0.2, 500))
     document = container()
     loaded = load(tmp_path, document)
     params = [jax.tree.map(lambda a: a * 1.25, network.params) for network in loaded.networks]
@@ -60,11 +59,14 @@ def test_every_model_of_a_fine_tuned_container_is_changed_and_nothing_else(tmp_p
         assert all(jax.tree.leaves(close))
     models = [held["model"] for held in written["config"]["submodels"]]
     for model, before in zip(models, loaded.networks, strict=True):
-        assert model["metadata"]["training"]["jaxalias"] == {"updates": 3}
+        assert model["metadata"]["training"]["jaxalias"]["updates"] == 3
+        assert "pink noise" in model["metadata"]["training"]["jaxalias"]["notes"]["loudness"]
         assert model["metadata"]["loudness"] != -20.0 - float(before.name.split()[1])
     assert written["metadata"]["loudness"] == models[-1]["metadata"]["loudness"]
     assert written["metadata"]["gain"] == models[-1]["metadata"]["gain"]
-    assert written["metadata"]["training"] == {"kept": 1, "jaxalias": {"updates": 3}}
+    note = written["metadata"]["training"].pop("jaxalias")
+    assert note == {"updates": 3, "notes": dict.fromkeys(("loudness", "gain"), "that of the largest model, see there")}
+    assert written["metadata"]["training"] == {"kept": 1}
     assert without_numbers(written) == without_numbers(document)
     nested = models[2]["config"]["condition_dsp"]["weights"]
     before = np.array(document["config"]["submodels"][2]["model"]["config"]["condition_dsp"]["weights"])
@@ -107,14 +109,14 @@ def test_what_sounds_otherwise_is_not_written(tmp_path: Path, monkeypatch: pytes
 SUBMODELS = ("config", "submodels")
 REFUSALS = [
     (("weights",), [1.0], ["weights", "must be []"]),
-    (("config",), {}, ["config.submodels", "required"]),
+    (("config",), {}, ["config.submodels", "missing; the format requires it"]),
     (SUBMODELS, [], ["config.submodels", "[]"]),
     ((*SUBMODELS, 1, "max_value"), 0.25, ["config.submodels.1.max_value", "above 0.25", "got 0.25"]),
     ((*SUBMODELS, 2, "max_value"), 0.9, ["config.submodels.2.max_value", "at least 1", "0.9"]),
     ((*SUBMODELS, 1, "model", "architecture"), "SlimmableContainer", ["submodels.1.model.architecture", "container"]),
     ((*SUBMODELS, 1, "model", "architecture"), "PackedWaveNet", ["submodels.1.model.architecture", "PackedWaveNet"]),
     ((*SUBMODELS, 1, "model", "sample_rate"), 44_100, ["config.submodels.1.model.sample_rate", "48000", "44100"]),
-    ((*SUBMODELS, 0, "model", "weights", 0), None, ["config.submodels.0.model.weights[0]", "None"]),
+    ((*SUBMODELS, 0, "model", "weights", 0), None, ["config.submodels.0.model.weights[0]", "null"]),
     ((*SUBMODELS, 1, "model", "version"), "1.0.0", ["config.submodels.1.model.version", "1.0.0"]),
     (("version",), "0.4.0", ["version", "0.4.0"]),
 ]  # fmt: skip

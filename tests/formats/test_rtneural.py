@@ -134,7 +134,7 @@ LSTM, DENSE = ("layers", 0), ("layers", 1)
 REFUSALS = [
     (changed("in_shape", to=1), ["in_shape", "1"]),
     (changed("in_shape", to=[None, None, 4]), ["in_shape.2", "4"]),
-    (changed("in_shape", to=[None, None, True]), ["in_shape.2", "True"]),
+    (changed("in_shape", to=[None, None, True]), ["in_shape.2", "true"]),
     (changed("in_skip", to=2), ["in_skip", "2"]),
     (changed("in_gain", to=1e9), ["in_gain", "100", "1000000000"]),
     (changed("out_gain", to="6"), ["out_gain", "'6'"]),
@@ -165,7 +165,7 @@ REFUSALS = [
     (lambda _: changed("layers", 1, "shape", to=[None, None, 4])(rtneural(layers=2)), ["layers.1.shape.2", "3", "4"]),
     (lambda _: changed("layers", 0, "weights", 2, to=[[0.0]])(rtneural("gru")), ["layers.0.weights.2", "2 biases"]),
     (lambda _: {"in_shape": [None, None, 1]}, ["layers", "missing"]),
-    (lambda _: {"layers": []}, ["in_shape", "required"]),
+    (lambda _: {"layers": []}, ["in_shape", "missing; the format requires it"]),
 ]  # fmt: skip
 
 

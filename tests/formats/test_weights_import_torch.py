@@ -1,6 +1,7 @@
 """PyTorch checkpoints: tensors in and out bit for bit, the sound of PyTorch's own LSTM, clear refusals."""
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,28 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         "hyper_parameters.skip": {"state_dict": state, "hyper_parameters": {"skip": 3}},
         "must hold rec": {"weight": torch.zeros(1)},
         "dict of tensors": [1],
-        "PyTorch checkpoint of tensors": {"state_dict": Path("code")},
+        r"holds a path \(pathlib.PosixPath\).*torch.save\(model.state_dict\(\)": {"state_dict": Path("code")},
+        "a number or an array of NumPy": {"state_dict": state, "best": np.float64(0.1)},
+        r"NumPy \(numpy": {key: tensor.numpy() for key, tensor in state.items()},
+        "a whole network .*torch.nn.modules": net(),
     }
     for message, document in refusals.items():
         with pytest.raises(ModelFileError, match=message) as caught:
             weights_import.load(put(tmp_path / "x.pt", document))
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_torchscript_archive_is_refused_with_the_way_to_its_tensors(tmp_path: Path) -> None:
+    with warnings.catch_warnings():  # TorchScript is on its way out, and its archives stay
+        warnings.simplefilter("ignore")
+        torch.jit.trace(net(layers=1), torch.zeros(1, 3, 1, dtype=torch.float64)).save(str(tmp_path / "x.pt"))
+    with pytest.raises(ModelFileError, match=r"TorchScript.*torch.jit.load\(FILE\).state_dict\(\)"):
+        weights_import.load(tmp_path / "x.pt")
+
+
+def test_the_rate_that_a_checkpoint_says_is_honoured(tmp_path: Path) -> None:
+    document = {"state_dict": net().state_dict(), "hyper_parameters": {"sample_rate": 48_000}}
+    assert weights_import.load(put(tmp_path / "x.pt", document)).network.rate == (48_000, "file", "")
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:

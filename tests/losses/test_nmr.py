@@ -153,13 +153,40 @@ def test_equals_the_authors_program(data_dir: Path, rate: int) -> None:
     assert (single[~audible] < -50).all()
 
 
+def test_magnitudes_over_the_mask_are_the_ratio() -> None:
+    """Squares of a frame add up to its NMR; its mean over frames is `nmr`."""
+    reference = tone() + 0.01 * RNG.normal(size=(2, SAMPLES))
+    signal = reference + np.array([[1e-3], [0.1]]) * RNG.normal(size=(2, SAMPLES))
+    found = nmr.magnitudes_over_mask(jnp.asarray(signal), jnp.asarray(reference), 44_100)
+    assert found.shape == (2, 3, 1025)
+    wanted = nmr.nmr(jnp.asarray(signal), jnp.asarray(reference), 44_100)
+    np.testing.assert_allclose(jnp.mean(jnp.sum(found**2, axis=2), axis=1), wanted, rtol=tolerances.F64_TRANSFORM)
+    gradient = jax.grad(lambda r: jnp.sum(nmr.magnitudes_over_mask(jnp.asarray(signal), r, 44_100) ** 2))
+    np.testing.assert_array_equal(gradient(jnp.asarray(reference)), 0)
+
+
 def test_noise_apart_from_the_reference_counts_alike_over_its_mask() -> None:
     """Tones an octave and more from the reference: magnitudes of the sum differ by those of the noise."""
     n = np.arange(4096) / 44_100
     reference = jnp.asarray([0.5 * np.sin(2 * np.pi * f * n) for f in (400.0, 1000.0)])
     noise = jnp.asarray([1e-3 * np.sin(2 * np.pi * f * n) for f in (5000.0, 9000.0)])
     wanted = nmr.nmr(reference + noise, reference, 44_100)
-    found = jnp.sum(jnp.abs(nmr.noise_over_mask(noise, reference, 44_100)) ** 2, axis=(1, 2))
+    found = jnp.mean(jnp.sum(jnp.abs(nmr.noise_over_mask(noise, reference, 44_100)) ** 2, axis=2), axis=1)
     np.testing.assert_allclose(10 * np.log10(found), 10 * np.log10(wanted), atol=tolerances.NMR_F32_DB)
     gradient = jax.grad(lambda r: jnp.sum(jnp.abs(nmr.noise_over_mask(noise, r, 44_100)) ** 2))(reference)
     np.testing.assert_array_equal(gradient, 0)  # the student cannot raise what masks it
+
+
+def test_the_tables_do_not_depend_on_the_precision_in_which_they_were_first_made() -> None:
+    """They are kept for the life of a process, which may compute in 32 bits first."""
+    reference = tone() + 0.01 * np.random.default_rng(5).normal(size=(1, SAMPLES))
+    signal = 1.1 * reference
+    nmr._tables.cache_clear()
+    first = nmr.nmr(jnp.asarray(signal), jnp.asarray(reference), 44_100), nmr._tables(44_100.0)
+    nmr._tables.cache_clear()
+    with jax.enable_x64(False):
+        single = nmr.nmr(jnp.asarray(signal), jnp.asarray(reference), 44_100)
+    assert single.dtype == "float32"
+    later = nmr.nmr(jnp.asarray(signal), jnp.asarray(reference), 44_100), nmr._tables(44_100.0)
+    jax.tree.map(np.testing.assert_array_equal, first, later)
+    np.testing.assert_allclose(10 * np.log10(single), 10 * np.log10(first[0]), atol=tolerances.NMR_F32_DB)

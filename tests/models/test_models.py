@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalias import models
-from jaxalias.config import GRUConfig, LayerArrayConfig, LSTMConfig, WaveNetConfig
+from jaxalias.config import ConvNetConfig, GRUConfig, LayerArrayConfig, LinearConfig, LSTMConfig, WaveNetConfig
 from jaxalias.models import feedforward
 from jaxalias.models.activations import ACTIVATIONS
 
@@ -49,14 +49,16 @@ WAVENETS = {
     ),
 }
 CONFIGS = {**LSTMS, **GRUS, **WAVENETS}
+CONVNET = ConvNetConfig(channels=2, dilations=(1, 3), batchnorm=False, activation="Tanh")
+LINEAR = LinearConfig(receptive_field=4, bias=True)
 each_kind = pytest.mark.parametrize(
     "config",
-    [LSTMS["nam"], LSTMS["knobs"], GRUS["stacked gru"], WAVENETS["chain"]],
-    ids=["nam", "knobs", "gru", "chain"],
+    [LSTMS["nam"], LSTMS["knobs"], GRUS["stacked gru"], WAVENETS["chain"], CONVNET, LINEAR],
+    ids=["nam", "knobs", "gru", "chain", "convnet", "linear"],
 )
 
 
-Config = LSTMConfig | GRUConfig | WaveNetConfig
+Config = LSTMConfig | GRUConfig | WaveNetConfig | ConvNetConfig | LinearConfig
 
 
 def parameters(config: Config) -> dict:
@@ -183,6 +185,15 @@ def test_blocks_of_any_size_are_one_piece(config: Config) -> None:
         np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=tolerances.F64)
 
     check()
+
+
+@pytest.mark.parametrize("taps", [1, 4, 256, 257, 700])
+def test_a_linear_model_is_its_impulse_response(taps: int) -> None:
+    """Of every signal of a batch by itself, directly and through an FFT, its first number for the newest sample."""
+    config = LinearConfig(receptive_field=taps, bias=True)
+    p, x = parameters(config), RNG.normal(size=(3, 900))
+    expected = [np.convolve(signal, p["weight"])[:900] + p["bias"] for signal in x]
+    np.testing.assert_allclose(play(config, p, x), expected, atol=tolerances.F64 * taps**0.5)
 
 
 @pytest.mark.parametrize("name", WAVENETS)

@@ -1,7 +1,7 @@
 """Gauss-Newton steps: against curvature formed in full, Newton's own step, and the batch's gradient."""
 
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,85 +9,144 @@ import numpy as np
 import optax
 import pytest
 import tolerances
-from test_training import CONFIG, LSTM, WAVENET, assert_same_numbers, interrupted, prepare
+from jax.flatten_util import ravel_pytree
+from small_runs import (
+    CONFIG,
+    FRAME,
+    LSTM,
+    RATE,
+    WAVENET,
+    Kind,
+    assert_same_numbers,
+    broken_off,
+    music_config,
+    prepare,
+    tasks_of,
+)
 
-from jaxalias import losses, models
-from jaxalias.config import CurvatureConfig, FineTuneConfig, LossConfig, NMRConfig, OptimiserConfig, SineConfig
+from jaxalias import models
+from jaxalias.config import (
+    CurvatureConfig,
+    ESRConfig,
+    FineTuneConfig,
+    LossConfig,
+    NMRConfig,
+    OptimiserConfig,
+    SineConfig,
+)
+from jaxalias.losses import terms
 from jaxalias.optimisers import gauss_newton
-from jaxalias.signals import periodic_tones, sines
-from jaxalias.training import learning, loop
+from jaxalias.training import gradients, loop, plan, sources, students
 
-RATE, FRAME, BATCH = 44_100, 2048, 3
-REFERENCE = jnp.array([0.0, 0.5, 0.0])  # one row is measured against another power than its own
-LOSS = LossConfig(nmr=NMRConfig(of="aliases", weight=0.1, reduction="soft_hinge"))
+HINGE = NMRConfig(weight=0.1, reduction="soft_hinge", knee=0.03)
+OF_TONES = LossConfig(
+    nmr=NMRConfig(weight=0.05, phase="counts", reduction="pseudo_huber", knee=0.03), aliases=HINGE, lowpass=None
+)
+OF_MUSIC = LossConfig(esr=ESRConfig(weight=1.5), nmr=HINGE, lowpass=None)
+NEWTON = CONFIG.model_copy(
+    update={
+        "updates": 40,
+        "batch_size": 3,
+        "sines": SineConfig(whole_cycles=True, midi_low=60.0, midi_high=110.0),
+        "loss": OF_TONES,
+        "music": music_config(2, 1, frame_s=2 * FRAME / RATE, loss=OF_MUSIC),
+        "optimiser": OptimiserConfig(
+            learning_rate=0.3, clip_norm=0.5, curvature=CurvatureConfig(damping=0.1, memory=100, renew_every=5)
+        ),
+    }
+)
 PARAMS = {"a": {"conv": {"weight": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(2)}}, "b": {"w": {"c": jnp.ones(4)}}}
 
 
-def aliasing(kind: Any) -> tuple:
-    """A small model that clips, and tones with their targets."""
-    model = models.build(kind)
-    params = jax.tree.map(lambda a: 3 * a, models.cast(model.init(jax.random.key(1)), "float64"))
-    key = jax.random.key(0)
-    tones = sines.draw(key, BATCH, midi_low=60.0, midi_high=110.0, sample_rate=RATE, dtype="float64")
-    tones, cycle = periodic_tones.repeating(key, tones, FRAME)
-    x = sines.render(tones, FRAME)
-    y = periodic_tones.harmonic_part(0.7 * jnp.tanh(4 * x), cycle)
-    before = model.initial_state(params, BATCH)
+class Begun(NamedTuple):
+    """A model near its teacher, and a frame of each source of a run."""
 
-    def play(params: Any, x: jax.Array, cycle: periodic_tones.Cycle, before: Any) -> tuple:
-        return model.apply(params, x, before)
-
-    return model, params, play, (x, y, tones.increment, cycle, before)
+    every: tuple[sources.Source, ...]
+    params: models.Params
+    weights: dict[str, Any]
+    frames: list[sources.Frame]
+    memories: list[models.State]
+    learn: gradients.Learn  # row by row; the number of an update below 0 has no sample
 
 
-@pytest.mark.parametrize("kind", [LSTM, WAVENET], ids=["lstm", "wavenet"])
-def test_gradients_of_tones_average_to_that_of_the_batch(kind: Any) -> None:
-    model, params, play, tones = aliasing(kind)
-    x, y, increment, cycle, before = tones
-    loss = losses.build(LOSS, RATE)
-    learn = jax.jit(learning.tone_by_tone(model, play, loss))
-    keys = jax.random.split(jax.random.key(2), BATCH)
-    gradients, _, differences, after = learn(params, loss.weights, x, y, cycle, REFERENCE, before, keys)
-
-    def whole(params: Any) -> Any:
-        measured = loss.measure(model.apply(params, x, before)[0], y, increment, cycle, REFERENCE)
-        return losses.total(loss.terms(measured), loss.weights)
-
-    wanted = jax.jit(jax.grad(whole))(params)
-    for found, right in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(found.mean(axis=0), right, rtol=1e-8, atol=1e-12)
-    estimate, state = model.apply(params, x, before)
-    measured = loss.measure(estimate, y, increment, cycle, REFERENCE)
-    for found, right in zip(jax.tree.leaves((differences, after)), jax.tree.leaves((measured, state)), strict=True):
-        np.testing.assert_allclose(found, right, rtol=1e-9, atol=tolerances.F64)
+def begun(kind: Kind) -> Begun:
+    """Of tones and music; a recurrent model has tones that are no cycles, and a state to carry on."""
+    config = NEWTON.model_copy(update={"precision": "float64"})
+    if kind is LSTM:
+        loss = OF_TONES.model_copy(update={"aliases": None})
+        config = config.model_copy(update={"sines": CONFIG.sines, "loss": loss})
+    model, (task,) = models.build(kind), tasks_of(config, kind)
+    every = plan.sources_of(model, model, config, RATE)
+    known = plan.known_of(task, plan.settling_of(model, config, RATE), RATE)
+    params = jax.tree.map(lambda a: 1.1 * a, known.teacher)
+    batches = [source.complete(known, source.draw(jax.random.key(1))) for source in every]
+    memories = [source.begin(params, batch.lead_in) for source, batch in zip(every, batches, strict=True)]
+    spread = partial(students.over_rows, students.mesh_for(1))
+    learn = gradients.row_by_row(every, spread, partial(models.each_row, model), lambda number: number >= 0)
+    weights = plan.weights_of(model, config, RATE)
+    return Begun(every, params, weights, [sources.frame(batch, 0) for batch in batches], memories, learn)
 
 
-def test_probes_have_the_gauss_newton_matrix_as_their_mean_square() -> None:
-    """J^T J formed from the whole derivative of the residuals, weighed by the slopes of the loss."""
-    model, params, play, tones = aliasing(WAVENET)
-    x, y, increment, cycle, before = tones
-    loss = losses.build(LOSS, RATE)
-    flat, unravel = jax.flatten_util.ravel_pytree(params)
+@pytest.mark.parametrize("kind", [LSTM, WAVENET], ids=lambda kind: kind.kind)
+def test_gradients_of_rows_add_up_to_that_of_the_loss(kind: Kind) -> None:
+    """Of all sources together, and so do the values; no update has another gradient for its sample."""
+    given = begun(kind)
+    whole = gradients.of_batch(given.every, lambda f, ins, outs: f)
+    arguments = given.params, given.weights, given.frames, given.memories, jax.random.key(2)
+    learn = jax.jit(given.learn)
+    wanted, found, unsampled = jax.jit(whole)(*arguments, 0), learn(*arguments, 0), learn(*arguments, -1)
+    for ours, right in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(wanted.gradient), strict=True):
+        np.testing.assert_allclose(ours, right, rtol=0, atol=1e-8 * np.abs(right).max())  # a recurrence amplifies
+    names = {"loss", "ESR", "NMR", "music ESR", "music NMR"} | ({"aliases"} if kind is WAVENET else set())
+    assert found.values.keys() == wanted.values.keys() == names
+    for ours, right in zip(
+        jax.tree.leaves((found.values, found.memories)), jax.tree.leaves((wanted.values, wanted.memories)), strict=True
+    ):
+        np.testing.assert_allclose(ours, right, rtol=1e-9, atol=tolerances.F64)
+    jax.tree.map(np.testing.assert_array_equal, unsampled.gradient, found.gradient)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(unsampled.probes))
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(found.probes))
+
+
+def matrix_of(given: Begun, index: int) -> np.ndarray:
+    """J^T S J of one source: J the derivative of all its residuals, S the slopes of the whole loss by their squares."""
+    flat, unravel = ravel_pytree(given.params)
+    source, frame, memory = (part[index] for part in (given.every, given.frames, given.memories))
+
+    def residuals(flat: jax.Array) -> list[jax.Array]:
+        estimate = source.play(unravel(flat), frame.inputs, memory)[0]
+        return [term.residuals(estimate, frame.targets, frame.about) for term in source.terms]  # type: ignore[misc]
+
+    def loss(squares: list[jax.Array]) -> jax.Array:
+        values = {term.name: term.reduce(part) for term, part in zip(source.terms, squares, strict=True)}
+        return terms.total(source.terms, values, given.weights)
 
     def weighed(flat: jax.Array) -> jax.Array:
-        r, _ = loss.residuals(model.apply(unravel(flat), x, before)[0], y, cycle)
-        noise = slopes.nmr[:, None, None] ** 0.5 * r.noise
-        parts = (slopes.error[:, None] ** 0.5 * r.error, noise.real.reshape(BATCH, -1), noise.imag.reshape(BATCH, -1))
-        return jnp.concatenate(parts, axis=1)
+        parts = [slope[..., None] ** 0.5 * r for slope, r in zip(slopes, residuals(flat), strict=True)]
+        return jnp.concatenate([side.ravel() for part in parts for side in (part.real, part.imag)])
 
-    differences = jax.jit(lambda p: loss.measure(model.apply(p, x, before)[0], y, increment, cycle))(params)
-    slopes = jax.grad(lambda d: BATCH * losses.total(loss.terms(d), loss.weights))(differences)
-    jacobian = jax.jit(jax.jacfwd(weighed))(flat)
-    learn = jax.jit(learning.tone_by_tone(model, play, loss))
-    mean, count = 0.0, 200
-    for index in range(count):
-        keys = jax.random.split(jax.random.key(index), BATCH)
-        _, probes, _, _ = learn(params, loss.weights, x, y, cycle, jnp.zeros(BATCH), before, keys)
-        u = jax.vmap(lambda tree: jax.flatten_util.ravel_pytree(tree)[0])(probes)
-        mean += np.einsum("bp,bq->bpq", u, u) / count
-    wanted = np.einsum("bip,biq->bpq", jacobian, jacobian)
+    slopes = jax.grad(loss)([terms.squares(r) for r in residuals(flat)])
+    jacobian = np.asarray(jax.jit(jax.jacfwd(weighed))(flat))
+    return jacobian.T @ jacobian
+
+
+def test_probes_have_the_gauss_newton_matrix_of_the_whole_loss_as_their_mean_square() -> None:
+    """That of tones and music together, each source its part of it, from sums over the batch alone."""
+    given, count = begun(WAVENET), 300
+
+    @jax.jit
+    def product(key: jax.Array) -> jax.Array:
+        learned = given.learn(given.params, given.weights, given.frames, given.memories, key, 0)
+        u = jax.vmap(lambda tree: ravel_pytree(tree)[0])(learned.probes)
+        of_sources = jnp.split(u, [given.every[0].rows])
+        return jnp.stack([part.T @ part for part in of_sources]) / len(u)
+
+    mean = sum(np.asarray(product(key)) for key in jax.random.split(jax.random.key(3), count)) / count
+    wanted = [matrix_of(given, index) for index in range(2)]
     for found, right in zip(mean, wanted, strict=True):
         assert np.linalg.norm(found - right) < 6 * np.trace(right) / np.sqrt(count)
+        assert np.trace(found) == pytest.approx(np.trace(right), rel=0.25)
+    assert min(np.trace(part) for part in wanted) > 0.02 * max(np.trace(part) for part in wanted)  # both count
 
 
 def test_blocks_are_layers_and_come_back_whole() -> None:
@@ -132,41 +191,68 @@ def test_students_trained_together_factorise_only_when_it_is_time() -> None:
     assert "cond" in always and "cholesky" not in always
 
 
-NEWTON = CONFIG.model_copy(
-    update={
-        "updates": 40,
-        "sines": SineConfig(whole_cycles=True, settling_s=0.01, analysed_s=3 * FRAME / RATE),
-        "loss": LOSS,
-        "optimiser": OptimiserConfig(
-            learning_rate=0.3, clip_norm=0.5, curvature=CurvatureConfig(damping=0.1, memory=100, renew_every=5)
-        ),
-    }
-)
-
-
-def test_a_run_learns_and_goes_on_from_a_checkpoint_as_if_unbroken(tmp_path: Path) -> None:
-    """Stopped between two factorisations, so that what the steps are made with has to come back too."""
+def test_a_run_learns_and_goes_on_as_if_unbroken() -> None:
+    """Broken off between two factorisations, so that what the steps are made with has to come back too."""
     run = prepare(NEWTON, WAVENET).run
     start = loop.begin(run)
     end = loop.advance(run, start)
     assert end.best_loss[0] < 0.9 * start.best_loss[0]
-    stopped, resumed = interrupted(run, tmp_path, 10)
-    assert stopped % 2  # renewed every second update: a twentieth of 40
-    assert_same_numbers(resumed, end)
+    assert_same_numbers(broken_off(run, loop.begin(run), 11), end)  # renewed every second update: a twentieth of 40
+    assert run.update._cache_size() == 1
+
+
+def test_the_curvature_is_sampled_up_to_the_first_factorisation_then_now_and_then() -> None:
+    config = CurvatureConfig(renew_every=10, sample_every=4)
+    sampled = [number for number in range(30) if gauss_newton.is_sampled(config, number)]
+    assert sampled == [*range(10), 12, 16, 20, 24, 28]
+    assert all(gauss_newton.is_sampled(CurvatureConfig(), number) for number in (0, 1, 49, 50, 51, 999))
+
+
+def test_an_update_without_a_sample_leaves_the_curvature_as_it_is() -> None:
+    steps = gauss_newton.scale_by_curvature(CurvatureConfig(renew_every=2, sample_every=3))
+    probes = jax.tree.map(lambda a: jnp.ones((2, *a.shape)), PARAMS)
+    nothing = jax.tree.map(jnp.zeros_like, probes)
+    with_zeros = with_ones = steps.init(PARAMS)
+    for number in range(6):
+        sampled = number in (0, 1, 3)
+        _, with_zeros = steps.update(PARAMS, with_zeros, probes=probes if sampled else nothing, number=number)
+        _, with_ones = steps.update(PARAMS, with_ones, probes=probes, number=number)
+    jax.tree.map(np.testing.assert_array_equal, with_zeros, with_ones)
+    mean = with_ones.products["b"] / with_ones.weight
+    np.testing.assert_allclose(mean, np.ones((4, 4)), rtol=tolerances.F64)
+
+
+def of_music(**change: Any) -> dict[str, Any]:
+    return {"music": music_config(loss=OF_MUSIC.model_copy(update=change))}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": LossConfig()}, "optimiser.curvature needs loss.nmr.of = aliases, got error"),
-        ({"loss": LOSS.model_copy(update={"dc_weight": 1.0})}, "optimiser.curvature needs loss.dc_weight = 0"),
-        ({"sines": SineConfig()}, "loss.nmr.of = aliases needs sines.whole_cycles = true"),
-        ({"table_tones": 10}, "table_tones must be none with sines.whole_cycles"),
+        ({"loss": LossConfig(dc_weight=1.0)}, "optimiser.curvature needs loss.dc_weight = 0"),
+        (
+            {"loss": LossConfig(esr=ESRConfig(reduction="ratio_of_sums"))},
+            "optimiser.curvature needs a mean over rows as loss.esr.reduction, not ratio_of_sums",
+        ),
+        ({"loss": LossConfig(nmr=NMRConfig(reduction="geometric"))}, "as loss.nmr.reduction, not geometric"),
+        (
+            {"loss": OF_TONES.model_copy(update={"aliases": NMRConfig(reduction="geometric")})},
+            "as loss.aliases.reduction, not geometric",
+        ),
+        (of_music(nmr=NMRConfig(reduction="geometric")), "as music.loss.nmr.reduction, not geometric"),
+        (of_music(esr=ESRConfig(reduction="geometric")), "as music.loss.esr.reduction, not geometric"),
+        ({"sines": SineConfig()}, "loss.aliases needs sines.whole_cycles = true, got false"),
     ],
 )
 def test_what_has_no_curvature_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FineTuneConfig.model_validate(NEWTON.model_copy(update=change).model_dump())
+        NEWTON.model_copy(update=change)
+
+
+def test_a_term_without_weight_needs_no_curvature() -> None:
+    unheard = NMRConfig(weight=0.0, reduction="geometric")
+    config = NEWTON.model_copy(update={"loss": OF_TONES.model_copy(update={"nmr": unheard})})
+    assert isinstance(config, FineTuneConfig)
 
 
 def test_newton_directions_go_through_a_chain_of_optax() -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_training import CONFIG, prepare
+from small_runs import CONFIG, prepare, update_by_hand
 
 from jaxalias.optimisers.rewind import rewind_above
 from jaxalias.training import loop
@@ -83,13 +83,12 @@ def test_a_loss_that_stays_high_becomes_usual() -> None:
 
 def test_an_update_of_a_run_leads_to_its_average_where_the_loss_is_a_spike() -> None:
     optimiser = CONFIG.optimiser.model_copy(update={"rewind_above": 10.0})
-    run = prepare(CONFIG.model_copy(update={"optimiser": optimiser})).run
-    drawn, back = run.draw(jax.random.key(0)[None]), []
+    run, back = prepare(CONFIG.model_copy(update={"optimiser": optimiser})).run, []
     for usual in (0.0, -100.0):
         begin = loop.begin(run).state
         average = jax.tree.map(lambda a: a + 0.125, begin.average)
         wanted = np.asarray(average["head_weight"])
         begin = begin._replace(average=average, optimiser=begin.optimiser._replace(usual=jnp.array([usual])))
-        after, _ = run.update(run.lead_in(begin, drawn), drawn, 200)
+        after, _ = update_by_hand(run, begin, number=201)
         back.append(np.allclose(after.params["head_weight"], wanted, rtol=1e-6))
     assert back == [False, True]

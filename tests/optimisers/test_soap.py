@@ -1,6 +1,5 @@
 """SOAP: Adam where there are no axes, the same answer in any axes, and sooner at the end of a skewed valley."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import optax
 import pytest
 from pydantic import ValidationError
 from scipy.stats import ortho_group
-from test_training import CONFIG, LSTM, assert_same_numbers, interrupted, prepare
+from small_runs import CONFIG, LSTM, assert_same_numbers, broken_off, prepare
 
 from jaxalias.config import CurvatureConfig, OptimiserConfig, SoapConfig
 from jaxalias.optimisers.soap import scale_by_soap
@@ -19,6 +18,7 @@ from jaxalias.training import loop
 
 def follow(steps: Any, gradients: list[dict[str, np.ndarray]]) -> list[dict[str, jax.Array]]:
     """The directions for gradients in a row."""
+    gradients = jax.tree.map(jnp.asarray, gradients)
     state, found, update = steps.init(gradients[0]), [], jax.jit(steps.update)
     for number, gradient in enumerate(gradients):
         direction, state = update(gradient, state, number=number)
@@ -84,13 +84,11 @@ def test_students_trained_together_renew_their_axes_only_when_it_is_time() -> No
     assert "cond" in always and "eigh" not in always
 
 
-def test_a_run_goes_on_from_a_checkpoint_as_if_unbroken(tmp_path: Path) -> None:
-    """Stopped between two renewals, so that the axes have to come back too."""
+def test_a_run_goes_on_as_if_unbroken() -> None:
+    """Broken off between two renewals, so that the axes have to come back too."""
     optimiser = CONFIG.optimiser.model_copy(update={"learning_rate": 0.003, "soap": SoapConfig(renew_every=3)})
     run = prepare(CONFIG.model_copy(update={"optimiser": optimiser, "updates": 14}), LSTM).run
-    stopped, resumed = interrupted(run, tmp_path, 10)
-    assert stopped % 3
-    assert_same_numbers(resumed, loop.advance(run, loop.begin(run)))
+    assert_same_numbers(broken_off(run, loop.begin(run), 10), loop.advance(run, loop.begin(run)))
 
 
 def test_two_kinds_of_steps_are_refused() -> None:

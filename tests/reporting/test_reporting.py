@@ -69,6 +69,39 @@ def test_table_has_a_dash_for_none_the_rate_in_the_role_and_audio_where_it_was_p
     assert [row[2:4] for row in tables.level_rows(heard)] == [["level (dB)", "ESR-T (dB)"]] + [["-6", "-12.3"]] * 2
 
 
+def played(nmr: float | None, audible: float) -> dict[str, Any]:
+    figures = {"ESR": -20.0, "NMR": nmr, "audible": audible}
+    compared = {"self": figures | {"audible": 0.0}, "alias_free": figures}
+    return {"playing": compared, "high_playing": compared | {"levels": [{"peak": 0.9, **compared}]}}
+
+
+def test_what_is_played_is_in_the_headline_and_in_full_in_a_table_of_its_own() -> None:
+    clip = {"name": "riff", "reference": "teacher", "ESR": -9.0, "MRSL": -8.0, **played(1.0, 0.5)["playing"]}
+    audio = {"ESR": -9.0, "MRSL": -8.0, "clips": [clip]}
+    rival = {"oversample": 4, "played": played(-40.0, 0.0)}
+    heard = record(
+        model("t", "teacher", played=played(14.0, 0.766), rivals=[rival], audio=audio),
+        model("s", "student", played=played(None, 0.0)),
+    )
+    rows = tables.table_rows(heard)
+    assert rows[0][-4:] == [
+        "playing NMR (dB)", "playing audible (%)", "high playing NMR (dB)", "high playing audible (%)"
+    ]  # fmt: skip
+    assert rows[0][-6:-4] == ["audio ESR (dB)", "audio MRSL (dB)"]
+    assert [row[-4:] for row in rows[1:]] == [["14.0", "76.6"] * 2, ["-", "0.0"] * 2]
+    assert tables.table_rows(heard, "metrics_all")[0][-1] == "NMR-S (dB)"
+    full = tables.played_rows(heard)
+    assert full[1] == ["t", "teacher", "playing", "itself", "-20.0", "14.0", "0.0"]
+    assert full[2] == ["t", "teacher", "playing", "the teacher", "-20.0", "14.0", "76.6"]
+    pieces = ["playing", "high playing", "high playing, peak 0.9"]
+    found = list(dict.fromkeys((row[1], row[2]) for row in full[1:]))
+    assert found == [
+        *(("teacher", piece) for piece in (*pieces, "riff")), *(("teacher 4x", piece) for piece in pieces),
+        *(("student", piece) for piece in pieces),
+    ]  # fmt: skip
+    assert len(tables.played_rows(record(model("t", "teacher")))) == 1
+
+
 def test_tables_survive_names_with_their_own_signs_in_them() -> None:
     rows = tables.table_rows(record(model(EVIL.replace("/", "."), "teacher")))
     assert list(csv.reader(io.StringIO(tables.csv_table(rows)))) == rows
@@ -155,6 +188,7 @@ def test_page_needs_no_other_file_and_carries_every_clip(tmp_path: Path) -> None
     picture, target = tmp_path / "nmr.png", tmp_path / "index.html"
     evaluated = record(model(EVIL.replace("/", "."), "teacher", notes={"HESR-T": "<b>none</b>"}))
     pictures.nmr_picture(evaluated, picture)
+    evaluated |= {"verdict": ["<worse>: keep the teacher"]}
     rng = np.random.default_rng(0)
     quiet, loud = 0.1 * rng.uniform(-1, 1, 3000), 2.5 * rng.uniform(-1, 1, 2900)
     page.write_page(target, EVIL, evaluated, [picture], [page.Clip(EVIL, RATE, {"teacher": quiet, "<2x>": loud})])
@@ -163,6 +197,7 @@ def test_page_needs_no_other_file_and_carries_every_clip(tmp_path: Path) -> None
 
     assert not re.search(r"https?://|@import|url\(", text)
     assert len(seen.links) == 1 and base64.b64decode(seen.links[0].partition(",")[2]) == picture.read_bytes()
+    assert "<worse>: keep the teacher" in seen.text and text.index("keep the teacher") < text.index("<table")
     assert EVIL in seen.text and EVIL.replace("/", ".") in seen.text and "HESR-T: <b>none</b>" in seen.text
     assert sum(tag.startswith("script") for tag in seen.tags) == 2  # the clips and the program
     assert "$" not in re.sub(r'"flac": "[^"]*"|base64,[^"]*', "", text), "a placeholder is left"

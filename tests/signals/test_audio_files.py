@@ -86,6 +86,72 @@ def test_stereo_is_its_first_channel_with_a_warning(tmp_path):
     assert found.warnings == (f"{tmp_path / 'x.wav'}: has 2 channels; only the first is used",)
 
 
+@pytest.mark.parametrize("first_db", [None, -70.0])
+def test_sound_in_another_channel_is_pointed_at(tmp_path, first_db):
+    right, path = tone(300, 8000), tmp_path / "x.wav"
+    left = right * (0 if first_db is None else 10 ** (first_db / 20))
+    soundfile.write(path, np.stack([left, 0 * left, right], axis=1), 8000, subtype="FLOAT")
+    level = "is silent" if first_db is None else "peaks at -76 dB"
+    rule = f"^{re.escape(str(path))}: its first channel {level}, channel 3 at -6 dB; choose one with --channel 3 or"
+    for reader in (audio_files.read, lambda path: audio_files.reading(path).__enter__()):
+        with pytest.raises(AudioFileError, match=rule):
+            reader(path)
+    for channel, wanted in ((1, left), (2, 0 * left), (3, right)):
+        found = audio_files.read(path, channel=channel)
+        np.testing.assert_allclose(found.samples, wanted, rtol=0, atol=1e-7)
+        assert found.warnings == ()
+    with pytest.raises(AudioFileError, match=r"x\.wav: --channel must be 1 to 3, got 4"):
+        audio_files.read(path, channel=4)
+
+
+def test_a_file_of_one_channel_has_no_other(tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone(100, 8000), 8000, subtype="DOUBLE")
+    found = audio_files.read(tmp_path / "x.wav", channel=2)
+    np.testing.assert_array_equal(found.samples, tone(100, 8000))
+    assert found.warnings == (f"{tmp_path / 'x.wav'}: has 1 channel, there is no channel 2; the one is used",)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "subtype", "channels"),
+    [
+        ("x.wav", "WAV", "PCM_16", 1), ("x.wav", "WAV", "PCM_24", 2), ("x.wav", "WAV", "PCM_U8", 1),
+        ("x.wav", "WAV", "FLOAT", 1), ("x.wav", "WAVEX", "PCM_32", 2), ("x.wav", "RF64", "PCM_24", 1),
+        ("x.wav", "WAV", "ULAW", 1), ("x.wav", "WAV", "MS_ADPCM", 1), ("x.aiff", "AIFF", "PCM_24", 1),
+        ("x.au", "AU", "PCM_16", 1), ("x.w64", "W64", "PCM_16", 1),
+    ],
+)  # fmt: skip
+def test_a_file_that_was_cut_off_says_both_lengths(tmp_path, name, form, subtype, channels):
+    path = tmp_path / name
+    samples = np.repeat(tone(100, 8000, 3.0)[:, None], channels, axis=1)
+    soundfile.write(path, samples, 8000, format=form, subtype=subtype)
+    whole = audio_files.read(path, channel=1)
+    assert whole.warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    found = audio_files.read(path, channel=1)
+    (said,) = found.warnings
+    in_header, held = map(int, re.findall(r"(\d+) samples", said))
+    assert said.startswith(f"{path}: was cut off: its header says ")
+    assert held == len(found.samples) < in_header
+    assert abs(in_header - len(whole.samples)) <= (0 if subtype != "MS_ADPCM" else 2000)  # which comes in blocks
+    np.testing.assert_array_equal(found.samples, whole.samples[:held])
+
+
+@pytest.mark.parametrize("length", [0x7FFFFF00, 0xFFFFFFFF])
+def test_a_stream_of_unknown_length_is_not_called_cut_off(tmp_path, length):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, tone(100, 8000), 8000)
+    data = path.read_bytes()
+    place = data.index(b"data") + 4
+    path.write_bytes(data[:place] + length.to_bytes(4, "little") + data[place + 4 :])
+    found = audio_files.read(path)
+    assert (len(found.samples), found.warnings) == (4000, ())
+    path.write_bytes(data[:place] + bytes(4) + data[place + 4 :])
+    with pytest.raises(
+        AudioFileError, match=r"got 0 by its header, though it has \d+ bytes: a recorder did not finish"
+    ):
+        audio_files.read(path)
+
+
 def test_failed_writing_leaves_what_was_there(tmp_path):
     path = tmp_path / "x.wav"
     path.write_text("earlier")

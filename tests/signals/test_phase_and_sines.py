@@ -141,7 +141,7 @@ def test_same_key_same_tones() -> None:
 WITHOUT_X64 = """
 import json, jax, numpy as np, jax.numpy as jnp
 from jaxalias import config, models
-from jaxalias.training import exercises, runs
+from jaxalias.training import plan, run
 from jaxalias.targets import harmonics
 from jaxalias.losses import nmr
 from jaxalias.signals import phase, sines
@@ -158,7 +158,7 @@ rebuilt = harmonics.bandlimit(jnp.asarray(dirty[None], jnp.float32), tones.incre
 model = models.build(config.LSTMConfig(hidden_size=2))
 double = config.FineTuneConfig(preset="", updates=1, batch_size=1, frame_s=0.1, precision="float64")
 try:
-    runs.prepare(model, [exercises.Student("", model.init(jax.random.key(0)), double)], rate)
+    run.prepare(model, [plan.Task("", model.init(jax.random.key(0)), double)], rate)
 except ValueError as error:
     refusal = str(error)
 print(json.dumps({

@@ -54,22 +54,45 @@ def test_a_foreign_output_is_refused(y: np.ndarray, rule: str) -> None:
         recordings.align(sent(), y, RATE, "y.wav")
 
 
-@pytest.mark.parametrize(
-    ("samples", "rule"),
-    [
-        (np.clip(4 * sent(), -1, 1), "must not be clipped"),
-        (np.clip(4 * sent(), -1, 1 - 2**-15), "must not be clipped"),
-        (np.zeros(1000), "is silence"),
-        (1e-4 * sent(), "record louder"),
-    ],
-)
-def test_clipped_and_silent_recordings_are_refused(samples: np.ndarray, rule: str) -> None:
+LOUD = 0.995 * sent() / np.max(np.abs(sent()))
+
+
+@pytest.mark.parametrize("ceiling", [1.0, 1 - 2**-15, 0.995])
+@pytest.mark.parametrize("bits", [8, 16, 24, None], ids=lambda bits: f"{bits} bits")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_clipped_recording_is_refused(bits: int | None, ceiling: float, sign: int) -> None:
+    """At the ceiling of a converter, on one side, whatever a sample holds."""
+    clipped = quantised(sign * np.minimum(3 * LOUD, ceiling), bits)
+    assert np.max(np.abs(clipped)) >= 0.99
+    with pytest.raises(
+        RecordingError, match=r"^x\.wav: must not be clipped, sample \d+ and the \d+ after it are equal"
+    ):
+        recordings.check(clipped, "x.wav")
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, None], ids=lambda bits: f"{bits} bits")
+@pytest.mark.parametrize("f0_hz", [20.0, 31.0, 82.4, 1000.0])
+def test_a_loud_slow_wave_is_not_clipped(bits: int | None, f0_hz: float) -> None:
+    """Its tops are flat where integers hold it, but it comes to them slowly."""
+    wave = quantised(0.993 * np.sin(2 * np.pi * f0_hz * np.arange(RATE) / RATE), bits)
+    recordings.check(wave, "x.wav")
+
+
+def quantised(samples: np.ndarray, bits: int | None) -> np.ndarray:
+    if bits is None:
+        return samples
+    scale = 2 ** (bits - 1)
+    return np.clip(np.rint(samples * scale), -scale, scale - 1) / scale
+
+
+@pytest.mark.parametrize(("samples", "rule"), [(np.zeros(1000), "is silence"), (1e-4 * sent(), "record louder")])
+def test_a_silent_recording_is_refused(samples: np.ndarray, rule: str) -> None:
     with pytest.raises(RecordingError, match=rf"^x\.wav: .*{rule}"):
         recordings.check(samples, "x.wav")
 
 
 def test_loud_and_whole_recordings_pass() -> None:
-    recordings.check(sent() / np.max(np.abs(sent())), "x.wav")
+    recordings.check(LOUD, "x.wav")
     recordings.check(np.clip(4 * sent(), -0.9, 0.9), "a distortion.wav")  # flat, but not at full scale
 
 

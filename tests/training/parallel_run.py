@@ -9,75 +9,64 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from small_runs import LSTM, RATE, WAVENET, Kind, music_config, music_for
 
 from jaxalias import models
-from jaxalias.config import (
-    ESRConfig,
-    FineTuneConfig,
-    LayerArrayConfig,
-    LossConfig,
-    LSTMConfig,
-    NMRConfig,
-    OptimiserConfig,
-    SineConfig,
-    WaveNetConfig,
-)
-from jaxalias.training import loop, runs
-from jaxalias.training.exercises import Student
+from jaxalias.config import ESRConfig, FineTuneConfig, LossConfig, NMRConfig, OptimiserConfig, SineConfig
+from jaxalias.training import loop, run, students
+from jaxalias.training.plan import Task
 
-RATE = 44_100
-KINDS = (
-    LSTMConfig(hidden_size=3),
-    WaveNetConfig(
-        layer_arrays=(
-            LayerArrayConfig(input_size=1, head_size=1, channels=2, kernel_size=2, dilations=(1,), activation="Tanh"),
-        ),
-        head_scale=1.0,
-    ),
-)
-
-
+ROWS = 37  # of tones: no number of devices shares them evenly
 STUDENTS = ((0, 0.1), (7, 0.3))  # (seed, weight of the NMR)
 
 
 def config_of(seed: int, weight: float) -> FineTuneConfig:
     return FineTuneConfig(
-        preset="test", updates=6, batch_size=8, batches_per_draw=2, frame_s=0.05, precision="float64", seed=seed,
+        preset="test", updates=6, batch_size=ROWS, frame_s=0.05, precision="float64", seed=seed,
         sines=SineConfig(settling_s=0.01, analysed_s=0.1), validate_every=3,
         loss=LossConfig(
-            esr=ESRConfig(reduction="ratio_of_sums"), nmr=NMRConfig(weight=weight, reduction="soft_hinge"),
+            esr=ESRConfig(reduction="ratio_of_sums"), nmr=NMRConfig(weight=weight, reduction="soft_hinge", knee=0.03),
             dc_weight=1.0,
         ),
+        starts=music_config(3, frames=2, frame_s=0.05),
         optimiser=OptimiserConfig(learning_rate=0.01, clip_norm=1.0),
     )  # fmt: skip
 
 
-def train(model: models.Model, students: list[Student]) -> list[dict]:
+def train(model: models.Model, tasks: list[Task]) -> list[dict]:
     """Losses of every update, and the parameters at the end, of each student."""
-    run = runs.prepare(model, students, RATE)
-    begin = loop.begin(run)
-    moved = jax.tree.map(lambda a: 1.1 * a, begin.state.params)  # off the teacher: Adam divides by what a gradient is
-    end = loop.advance(run, begin._replace(state=begin.state._replace(params=moved)))
-    assert run.update._cache_size() == 1
-    memory, *_ = jax.tree.leaves(end.state.memory)
+    prepared = run.prepare(model, tasks, RATE)
+    begin = loop.begin(prepared)
+    params, where = begin.state.params, jax.tree.map(lambda a: a.sharding, begin.state.params)
+    moved = jax.jit(lambda tree: jax.tree.map(lambda a: 1.1 * a, tree), out_shardings=where)(params)
+    end = loop.advance(prepared, begin._replace(state=begin.state._replace(params=moved)))  # Adam divides by gradients
+    assert prepared.update._cache_size() == 1
     return [
         {
-            "devices": len(memory.sharding.device_set),
+            "rows_of_devices": rows_of_devices(ROWS),
             "losses": [value for record in part.history[0] for value in record.values()],
             "params": [np.asarray(leaf).ravel().tolist() for leaf in jax.tree.leaves(part.state.params)],
         }
         for part in loop.split(end)
+        if part is not None
     ]
 
 
-def train_both(kind: LSTMConfig | WaveNetConfig, together: bool) -> list[dict]:
+def rows_of_devices(rows: int) -> list[int]:
+    """How many of the rows of a batch each device computes."""
+    which = students.over_rows(students.mesh_for(1), lambda x: 0 * x + jax.lax.axis_index("rows"), (0,), 0)
+    return np.bincount(students.to_host(jax.jit(which)(jnp.zeros(rows, int)))).tolist()
+
+
+def train_both(kind: Kind, together: bool) -> list[dict]:
     model, rng = models.build(kind), np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    students = [
-        Student(f"{seed}", jax.tree.map(lambda a: jnp.asarray(rng.uniform(-1, 1, a.shape)), shapes), config_of(*rest))
-        for seed, *rest in ((seed, seed, weight) for seed, weight in STUDENTS)
-    ]  # tame: rounding stays small
-    return train(model, students) if together else [train(model, [student])[0] for student in students]
+    tasks = []
+    for seed, weight in STUDENTS:  # tame: rounding stays small
+        params = jax.tree.map(lambda a: jnp.asarray(rng.uniform(-1, 1, a.shape)), shapes)
+        config = config_of(seed, weight)
+        tasks.append(Task(f"{seed}", params, config, music=music_for(config)))
+    return train(model, tasks) if together else [train(model, [task])[0] for task in tasks]
 
 
 if __name__ == "__main__":
@@ -87,4 +76,4 @@ if __name__ == "__main__":
     if hosts:
         address, process, processes = hosts
         jax.distributed.initialize(address, num_processes=int(processes), process_id=int(process))
-    print(json.dumps([result for kind in KINDS for result in train_both(kind, how == "together")]))
+    print(json.dumps([result for kind in (LSTM, WAVENET) for result in train_both(kind, how == "together")]))

@@ -1,87 +1,115 @@
-"""The trial of the learning rate: the highest of the halved ones that does little harm, and the run keeps it."""
+"""The search for a learning rate: the highest of the halved ones that does little harm; its updates are the run's."""
 
-from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_training import CONFIG, LSTM, RATE, assert_same_numbers, interrupted
+from small_runs import CONFIG, assert_same_numbers, broken_off, prepare, with_config
 
-from jaxalias import models
-from jaxalias.config import TrialConfig
-from jaxalias.training import loop, rate_search, runs
-from jaxalias.training.exercises import Student
+from jaxalias.config import RateSearchConfig
+from jaxalias.training import loop, rate_search
+from jaxalias.training.loop import Hooks
+from jaxalias.training.run import Run
 
-
-def prepare(*sizes: float) -> runs.Run:
-    """Copies of teachers whose weights are so many times as large."""
-    config = CONFIG.model_copy(update={"trial": TrialConfig(updates=4, most_loss=1.5, most_esr=9.0)})
-    model = models.build(LSTM)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda a: jnp.asarray(rng.uniform(-1, 1, a.shape), jnp.float32), shapes)
-    students = [Student("amp", jax.tree.map(lambda a, size=size: size * a, params), config) for size in sizes]
-    return runs.prepare(model, students, RATE)
+TRIED = 4  # updates
+SEARCHING = CONFIG.model_copy(update={"rate_search": RateSearchConfig(updates=TRIED, most_loss=1.5, most_esr=9.0)})
 
 
-def at_rates(run: runs.Run, *rates: float) -> runs.Run:
+def at_rates(run: Run, *rates: float) -> Run:
     """The same program with other rates in the configs: it takes them as numbers."""
+    return run._replace(rates=rates)
 
-    def changed(student: Student, rate: float) -> Student:
-        optimiser = student.config.optimiser.model_copy(update={"learning_rate": rate})
-        return student._replace(config=student.config.model_copy(update={"optimiser": optimiser}))
 
-    return run._replace(students=tuple(map(changed, run.students, rates)))
+def found(run: Run, **hooks: Any) -> list[float]:
+    return rate_search.begin(run, Hooks(**hooks)).state.rate.tolist()
 
 
 @pytest.fixture(scope="module")
-def large() -> runs.Run:
-    return prepare(3.0)
+def large() -> Run:
+    return prepare(SEARCHING).run
 
 
-def lift(run: runs.Run, rate: float) -> float:
+@pytest.fixture(scope="module")
+def rate(large: Run) -> float:
+    """What the search finds below 1."""
+    (rate,) = found(at_rates(large, 1.0))
+    return rate
+
+
+def lift(run: Run, rate: float) -> float:
     """By what the first updates at that rate multiply the validation loss of a run of one student."""
     begin = loop.begin(run, [rate])
-    tried = loop.advance(run, begin, until=4)
-    assert tried.updates_done == 4
+    tried = loop.advance(run, begin, until=TRIED)
+    assert tried.updates_done == TRIED
     return float(run.validate(tried.state.average)["loss"][0]) / begin.best_loss[0]
 
 
-def test_the_rate_is_the_first_of_the_halved_ones_that_does_little_harm(large: runs.Run) -> None:
-    (rate,) = rate_search.find(at_rates(large, 1.0))
+def test_the_rate_is_the_first_of_the_halved_ones_that_does_little_harm(large: Run, rate: float) -> None:
     assert rate in [0.5**halvings for halvings in range(1, 12)]
     assert lift(large, rate) <= 1.5 < lift(large, 2 * rate)
-    assert rate_search.find(at_rates(large, rate)) == [rate]
+    assert found(at_rates(large, rate)) == [rate]
 
 
-def test_students_together_are_given_what_each_finds_alone(large: runs.Run) -> None:
-    found = rate_search.find(at_rates(prepare(3.0, 1.0, 3.0), 1.0, 1.0, 0.001))
-    alone = rate_search.find(at_rates(large, 1.0)), rate_search.find(at_rates(prepare(1.0), 1.0))
-    assert found == [*alone[0], *alone[1], 0.001]
-    assert found[2] < found[0]
+def test_the_error_of_the_tones_may_not_be_large_however_small_the_loss(large: Run, rate: float) -> None:
+    begin = loop.begin(large, [rate])
+    esr = float(large.validate(loop.advance(large, begin, until=TRIED).state.average)["ESR"][0])
+    stricter = RateSearchConfig(updates=TRIED, most_loss=1e9, most_esr=0.9 * esr)
+    assert found(with_config(at_rates(large, rate), rate_search=stricter))[0] < rate
 
 
-def test_a_rate_whose_numbers_are_not_finite_does_harm_and_there_are_twelve_halvings(large: runs.Run) -> None:
-    assert rate_search.find(at_rates(large, 1e30)) == [1e30 / 2**12]
+def test_the_updates_of_the_trial_that_passed_are_the_first_of_the_run(large: Run, rate: float) -> None:
+    """Then and at the end it is where an unbroken run at that rate is, records and all."""
+    begun = rate_search.begin(at_rates(large, 1.0))
+    plain = loop.advance(large, loop.begin(large, [rate]), until=TRIED)
+    assert begun.updates_done == TRIED
+    assert_same_numbers(begun, plain)
+    whole = loop.advance(large, loop.begin(large, [rate]))
+    assert_same_numbers(loop.advance(large, rate_search.begin(at_rates(large, 1.0))), whole)
+    assert_same_numbers(broken_off(large, rate_search.begin(at_rates(large, 1.0)), TRIED + 1), whole)
 
 
-def test_without_a_trial_the_rate_is_that_of_the_config(large: runs.Run) -> None:
-    (student,) = large.students
-    untried = student._replace(config=student.config.model_copy(update={"trial": None}))
-    run = at_rates(large._replace(students=(untried,)), 1.0)
-    assert rate_search.find(run, on_update=lambda record: pytest.fail("an update")) == [1.0]
+def test_students_together_are_given_what_each_finds_alone(large: Run, rate: float) -> None:
+    three = at_rates(prepare(SEARCHING, sizes=(3.0, 1.0, 3.0)).run, 1.0, 1.0, 0.001)
+    begun = rate_search.begin(three)
+    (of_small,) = found(at_rates(prepare(SEARCHING, sizes=(1.0,)).run, 1.0))
+    np.testing.assert_array_equal(begun.state.rate, np.float32([rate, of_small, 0.001]))
+    assert begun.updates_done == TRIED
+    assert [len(records) for records in begun.history] == [TRIED] * 3
 
 
-def test_asked_to_stop_it_does_not_try_again(large: runs.Run) -> None:
+def test_a_rate_whose_numbers_are_not_finite_does_harm_and_there_are_twelve_halvings(large: Run) -> None:
+    """Then the run begins at the rate that is left."""
+    begun = rate_search.begin(at_rates(large, 1e30))
+    assert begun.state.rate.tolist() == [np.float32(1e30 / 2**12)]
+    assert (begun.updates_done, begun.history) == (0, [[]])
+
+
+def test_without_a_search_the_rate_is_that_of_the_config(large: Run) -> None:
+    run = with_config(at_rates(large, 1.0), rate_search=None)
+    begun = rate_search.begin(run, Hooks(on_update=lambda record: pytest.fail("an update")))
+    assert (begun.updates_done, begun.state.rate.tolist()) == (0, [1.0])
+
+
+def test_a_run_that_is_shorter_than_its_search_is_over_with_it(large: Run, rate: float) -> None:
+    short = with_config(at_rates(large, rate), updates=2)
+    begun = rate_search.begin(short)
+    assert begun.updates_done == 2
+    assert [record["update"] for record in loop.advance(short, begun).history[0]] == [1, 2]
+
+
+def test_asked_to_stop_it_does_not_try_again_and_the_run_is_before_its_first_update(large: Run) -> None:
     seen: list[dict[str, float]] = []
-    rate_search.find(at_rates(large, 1.0), on_update=seen.append, should_stop=lambda: len(seen) >= 2)
+    hooks = Hooks(
+        on_update=seen.append, should_stop=lambda: len(seen) >= 2, on_checkpoint=lambda parts: pytest.fail("saved")
+    )
+    begun = rate_search.begin(at_rates(large, 1.0), hooks)
     assert [record["update"] for record in seen] == [1, 2, 3]  # read one update late
+    assert (begun.updates_done, begun.history) == (0, [[]])
 
 
-def test_a_run_goes_on_from_a_checkpoint_at_the_rate_that_it_began_with(large: runs.Run, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_a_checkpoint_at_the_rate_that_it_began_with(large: Run) -> None:
     lower = [0.0025]
-    _, resumed = interrupted(large, tmp_path, 5, lower)
+    resumed = broken_off(large, loop.begin(large, lower), 5)
     assert_same_numbers(resumed, loop.advance(large, loop.begin(large, lower)))
     assert np.asarray(resumed.state.rate) == np.float32(lower)
     plain = loop.advance(large, loop.begin(large))

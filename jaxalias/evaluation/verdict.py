@@ -1,0 +1,155 @@
+"""What a measurement says in plain words: whether a student is worth having instead of its teacher.
+
+A student is to be nearer to the alias-free teacher than the teacher is, on sines and on what is played; where the
+teacher was inaudible already the student has to stay so, and no more is asked. It is worse where one of these figures
+is: the NMR or the audible share of playing or of high playing, against the alias-free teacher (`played`), or the NMR-T
+of the sine set, of which the teacher's own is its NMR-S.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxalias.losses.nmr import AUDIBLE_DB
+
+INAUDIBLE_SHARE = 0.02  # of frames: with so few above the threshold a set counts as inaudible
+NAM_SCALE = (
+    (0.01, "Great!"),
+    (0.035, "Not bad!"),
+    (0.1, "...This *might* sound ok!"),
+    (0.3, "...This probably won't sound great :("),
+    (float("inf"), "...Something seems to have gone wrong."),
+)
+"""ESR below which the trainer of neural-amp-modeler 0.13 says so (`nam.train.core._esr_comment`)."""
+_ROUNDING_DB = 0.05  # of the models' float32: less is no difference
+_SETS = {"playing": "playing", "high_playing": "high playing"}
+
+
+class Pair(NamedTuple):
+    """Entries of a record: a student, its teacher, and the teacher at higher rates by factor."""
+
+    teacher: dict[str, Any]
+    student: dict[str, Any]
+    rivals: dict[int, dict[str, Any]]
+
+
+def verdicts(record: dict[str, Any]) -> list[str]:
+    """One string for each student, in the order of the record; those that nothing was played through have none.
+
+    Where a student was measured with its knobs at several positions it has one string, of the first, which also says at
+    which of the others it is worse than its teacher.
+    """
+    positions: dict[tuple[str, str], list[Pair]] = {}
+    for pair in _pairs(record["models"]):
+        if pair.student.get("played") and pair.teacher.get("played"):
+            positions.setdefault((pair.student["path"], pair.teacher["path"]), []).append(pair)
+    return [_verdict(of_one) for of_one in positions.values()]
+
+
+def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
+    """The figures on which a student is worse than its teacher, each with both values; none if it is worth having.
+
+    Args:
+        teacher, student: entries of a record, both with "played".
+    """
+    found = []
+    for name, words in _SETS.items():
+        before, after = (model["played"][name]["alias_free"] for model in (teacher, student))
+        found += _worse_nmr(f"NMR of {words}", after["NMR"], before["NMR"])
+        if after["audible"] > max(before["audible"], INAUDIBLE_SHARE):
+            shares = f"{_percent(after['audible'])} against {_percent(before['audible'])}"
+            found.append(f"audible frames of {words} ({shares})")
+    return found + _worse_nmr("NMR-T on sines", student["metrics"]["NMR-T"], teacher["metrics"]["NMR-T"])
+
+
+def nam_comment(esr: float) -> str:
+    """What the NAM trainer says of an ESR (a power ratio)."""
+    return next(words for limit, words in NAM_SCALE if esr < limit)
+
+
+def _pairs(entries: Sequence[dict[str, Any]]) -> Iterator[Pair]:
+    """Students with the teacher before them; students at higher rates are no students of their own."""
+    groups: list[list[dict[str, Any]]] = []
+    for entry in entries:
+        if entry["role"] == "teacher" and entry["oversample"] == 1:
+            groups.append([])
+        if groups:
+            groups[-1].append(entry)
+    for teacher, *others in groups:
+        rivals = [*teacher.get("rivals", ()), *(entry for entry in others if entry["role"] == "teacher")]
+        at_rates = {rival["oversample"]: rival for rival in sorted(rivals, key=lambda rival: rival["oversample"])}
+        for entry in others:
+            if entry["role"] == "student" and entry["oversample"] == 1:
+                yield Pair(teacher, entry, at_rates)
+
+
+def _verdict(positions: Sequence[Pair]) -> str:
+    teacher, student, rivals = positions[0]
+    before, after = (model["played"]["high_playing"]["alias_free"]["audible"] for model in (teacher, student))
+    own = student["played"]["high_playing"]["self"]["audible"]
+    left = _percent(after) + (f" are left ({_percent(own)} by aliases of its own)" if own < after else " are left")
+    clauses = [
+        f"aliases: {_percent(before)} of the frames of high playing were audible, {left}",
+        f"tone: {_tone(student)}",
+        f"louder than the teacher's own aliases on ordinary playing: {_louder(teacher, student)}",
+    ]
+    sentences = ["; ".join(clauses), _advice(positions)]
+    if rivals:
+        sentences.append(_rivals_in_words(rivals))
+    return f"{_name(student)}: " + ". ".join(sentences) + "."
+
+
+def _tone(student: dict[str, Any]) -> str:
+    esr_db = student["played"]["playing"]["alias_free"]["ESR"]
+    esr = 0.0 if esr_db is None else 10 ** (esr_db / 10)
+    return f"ESR {esr:.2g} on playing, by the NAM trainer's scale '{nam_comment(esr)}'"
+
+
+def _louder(teacher: dict[str, Any], student: dict[str, Any]) -> str:
+    before, after = (_nmr(model["played"]["playing"]["alias_free"]["NMR"]) for model in (teacher, student))
+    if after <= before + _ROUNDING_DB:
+        return "no"
+    heard = "and audible" if after > AUDIBLE_DB else "but inaudible"
+    return f"yes, {heard} (NMR {after:.1f} dB against {before:.1f} dB, audible from {AUDIBLE_DB:g} dB)"
+
+
+def _advice(positions: Sequence[Pair]) -> str:
+    found = worse(positions[0].teacher, positions[0].student)
+    elsewhere = [_at(pair.student) for pair in positions[1:] if worse(pair.teacher, pair.student)]
+    if found:
+        return f"It is worse than its teacher in {', '.join(found)}: keep the teacher"
+    if elsewhere:
+        return f"With the knobs at {', '.join(elsewhere)} it is worse than its teacher: keep the teacher there"
+    return "It is no worse than its teacher in any of this: use it"
+
+
+def _rivals_in_words(rivals: dict[int, dict[str, Any]]) -> str:
+    """What a player does about aliases without a new model, and what that costs it."""
+    parts = []
+    for factor, rival in rivals.items():
+        left = _percent(rival["played"]["high_playing"]["alias_free"]["audible"])
+        parts.append(f"at {factor}x leaves {left}, for {'twice' if factor == 2 else f'{factor} times'} the CPU")
+    return "The teacher oversampled by the player " + "; ".join(parts)
+
+
+def _worse_nmr(name: str, after: float | None, before: float | None) -> list[str]:
+    if _nmr(after) <= max(_nmr(before), AUDIBLE_DB) + _ROUNDING_DB:
+        return []
+    return [f"{name} ({_nmr(after):.1f} dB against {_nmr(before):.1f} dB)"]
+
+
+def _nmr(value: float | None) -> float:
+    """None is a perfect match."""
+    return float("-inf") if value is None else value
+
+
+def _percent(share: float) -> str:
+    return "less than 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
+def _name(model: dict[str, Any]) -> str:
+    return Path(model["path"]).name
+
+
+def _at(model: dict[str, Any]) -> str:
+    return " ".join(f"{knob:g}" for knob in model["knobs"])

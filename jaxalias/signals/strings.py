@@ -1,0 +1,93 @@
+"""A synthetic guitar and bass: plucked strings as sums of decaying, slightly stretched partials.
+
+In tune at any rate and free of aliases: no partial is computed that would lie near or above half the rate. Everything
+here draws from the generator that it is given, so the same generator gives the same notes.
+"""
+
+import numpy as np
+import scipy.signal
+from jaxtyping import Float
+
+Signal = Float[np.ndarray, "t"]
+
+GUITAR = (82.41, 110.0, 146.83, 196.0, 246.94, 329.63)  # open strings, Hz
+BASS = (41.2, 55.0, 73.42, 98.0)
+FADE_S = 0.005
+HIGHEST_PARTIAL = 0.45  # of the sample rate; what would be higher is left out
+_TRIAD = (0, 7, 12, 16)  # semitones
+
+
+def guitar(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """A line of single notes, 4 to 8 a second at times, on any string and fret."""
+    return _line(length, sample_rate, random, GUITAR, frets=20, note_s=(0.12, 0.7))
+
+
+def bass(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """A line of single notes on a bass."""
+    return _line(length, sample_rate, random, BASS, frets=14, note_s=(0.2, 0.9))
+
+
+def chords(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """Two strummed chords, a quarter of the time power chords."""
+    y = np.zeros(length)
+    for start in (0, length // 2):
+        root = random.choice(GUITAR[:3]) * 2 ** (random.integers(0, 8) / 12)
+        for number, semitones in enumerate(_TRIAD[: random.choice([3, 4, 4, 4])]):
+            onset = start + round(0.015 * number * sample_rate)
+            rest = start + length // 2 - onset
+            y[onset : onset + rest] += pluck(root * 2 ** (semitones / 12), rest, sample_rate, random)
+    return y
+
+
+def _line(
+    length: int,
+    sample_rate: int,
+    random: np.random.Generator,
+    strings: tuple[float, ...],
+    frets: int,
+    note_s: tuple[float, float],
+) -> Signal:
+    y, start = np.zeros(length), 0
+    while start < length:
+        duration = min(round(random.uniform(*note_s) * sample_rate), length - start)
+        pitch = random.choice(strings) * 2 ** (random.integers(0, frets) / 12)
+        y[start : start + duration] += random.uniform(0.3, 1) * pluck(pitch, duration, sample_rate, random)
+        start += duration
+    return y
+
+
+def pluck(pitch_hz: float, length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """A string as the sum of its decaying partials, slightly stretched (stiffness), plucked here, picked up there.
+
+    The same string as a delay line (Karplus and Strong 1983), but in tune at any rate and free of aliases.
+    """
+    time = np.arange(length) / sample_rate
+    plucked, picked_up = random.uniform(0.08, 0.4), random.uniform(0.05, 0.25)
+    stiffness, brightness = 10 ** random.uniform(-4.5, -3.7), random.uniform(2e3, 6e3)
+    decay_s = 1.2 * (110 / pitch_hz) ** 0.4
+    y = np.zeros(length)
+    for n in range(1, int(min(40, 14_000 / pitch_hz)) + 1):
+        partial_hz = n * pitch_hz * np.sqrt(1 + stiffness * n * n)
+        if partial_hz > HIGHEST_PARTIAL * sample_rate:
+            break
+        weight = np.sin(np.pi * n * plucked) * np.sin(np.pi * n * picked_up) / n / (1 + (partial_hz / brightness) ** 2)
+        rate = (1 + (partial_hz / 2500) ** 1.3) / decay_s
+        y += weight * np.exp(-rate * time) * np.sin(2 * np.pi * partial_hz * time)
+    fade = np.minimum(1, np.arange(length)[::-1] / (FADE_S * sample_rate))
+    attack = noise(length, sample_rate, 3500.0, random) * np.exp(-time / 0.004)  # the pick
+    return (y / np.max(np.abs(y)) + 0.1 * attack) * fade
+
+
+def noise(length: int, sample_rate: int, corner_hz: float, random: np.random.Generator) -> Signal:
+    """White noise behind a low-pass, peak 1."""
+    sections = scipy.signal.butter(2, min(corner_hz, 0.45 * sample_rate), fs=sample_rate, output="sos")
+    filtered = scipy.signal.sosfilt(sections, random.standard_normal(length))
+    return filtered / np.max(np.abs(filtered))
+
+
+def faded(piece: Signal, sample_rate: int) -> Signal:
+    """A piece with its ends faded in and out, so that pieces can follow each other."""
+    fade = round(FADE_S * sample_rate)
+    shape = np.ones(len(piece))
+    shape[:fade], shape[len(shape) - fade :] = np.linspace(0, 1, fade), np.linspace(1, 0, fade)
+    return piece * shape

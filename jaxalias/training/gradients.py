@@ -1,0 +1,147 @@
+"""The loss of one update, added up over the sources, and its gradient by the parameters.
+
+`of_batch` differentiates the whole sum at once. `row_by_row` takes the gradient of every row by itself and, with the
+same forward pass, a sample of the curvature (`jaxalias.optimisers.gauss_newton`).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxalias.losses import terms as loss_terms
+from jaxalias.models import Params, State
+from jaxalias.training.sources import Frame, Source, play_together
+
+Spread = Callable[[Callable, Any, Any], Callable]
+"""(f, axes in, axes out) -> f on every device's share of the rows (`jaxalias.training.students.over_rows`)."""
+
+
+class Learned(NamedTuple):
+    """What one update takes from its batches."""
+
+    gradient: Params
+    probes: Params | None  # samples of the curvature, rows first; their mean outer product is it
+    values: dict[str, Array]  # the loss and its terms by name
+    memories: tuple[State, ...]  # of the model behind the frame, of each source
+
+
+Learn = Callable[[Params, dict[str, Any], Sequence[Frame], Sequence[State], Key[Array, ""], Any], Learned]
+"""(params, weights by term, a frame and a memory of each source, key, number of the update) -> Learned."""
+
+
+def values_of(
+    sources: Sequence[Source], params: Params, weights: dict[str, Any], frames: Sequence[Frame],
+    memories: Sequence[State], spread: Spread,
+) -> tuple[dict[str, Array], tuple[State, ...]]:  # fmt: skip
+    """The loss and its terms, and the memories behind the frames."""
+    estimates, after = play_together(sources, params, [frame.inputs for frame in frames], memories, spread)
+    values: dict[str, Array] = {}
+    for source, frame, estimate in zip(sources, frames, estimates, strict=True):
+        measure = spread(lambda *row, source=source: [t.measure(*row) for t in source.terms], (0, 0, 0), 0)
+        parts = measure(estimate, frame.targets, frame.about)
+        values |= {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
+    every = [term for source in sources for term in source.terms]
+    return {"loss": loss_terms.total(every, values, weights), **values}, tuple(after)
+
+
+def of_batch(sources: Sequence[Source], spread: Spread) -> Learn:
+    """The gradient of the loss by reverse-mode differentiation."""
+
+    def learn(
+        params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
+    ) -> Learned:
+        def loss(params: Params) -> tuple[Array, tuple]:
+            values, after = values_of(sources, params, weights, frames, memories, spread)
+            return values["loss"], (values, after)
+
+        gradient, (values, after) = jax.grad(loss, has_aux=True)(params)
+        return Learned(gradient, None, values, after)
+
+    return learn
+
+
+def row_by_row(
+    sources: Sequence[Source], spread: Spread, each_row: Callable, is_sampled: Callable[[Any], Any]
+) -> Learn:
+    """Gradients and samples of the Gauss-Newton curvature of every row; the terms must be means over rows.
+
+    A sample is J^T s, J the derivative of the row's residuals, each scaled by the root of the slope of the loss by its
+    square, s random signs: its outer product has the mean J^T J. Those of all sources together, each weighed by the
+    number of its rows, have the curvature of the loss as the mean of their outer products.
+
+    Args:
+        each_row: (f, rows) -> f of every row, in the order that suits the model (`models.each_row`).
+        is_sampled: number of an update -> whether the curvature is sampled in it; where not, its probes are zeros.
+    """
+    all_rows = sum(source.rows for source in sources)
+
+    def learn(
+        params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
+    ) -> Learned:
+        gradients, probes, after = [], [], []
+        values: dict[str, Array] = {}
+        sampled = jnp.asarray(is_sampled(number))
+        for index, (source, frame, memory) in enumerate(zip(sources, frames, memories, strict=True)):
+            keys = jax.random.split(jax.random.fold_in(key, index), source.rows)
+
+            def rows(params: Params, weights: dict, sampled: Array, *row: Any, source: Source = source) -> Any:
+                return each_row(lambda one: _learn_row(source, params, weights, sampled, *one), row)
+
+            found = spread(rows, (-1, -1, -1, 0, 0, 0), 0)(params, weights, sampled, frame, memory, keys)
+            gradient, probe, parts, later = found
+            share = math.sqrt(all_rows / source.rows)
+            gradients.append(jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient))
+            probes.append(jax.tree.map(lambda u, share=share: share * u, probe))
+            values |= {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
+            after.append(later)
+        every = [term for source in sources for term in source.terms]
+        return Learned(
+            jax.tree.map(lambda *parts: sum(parts), *gradients),
+            jax.tree.map(lambda *parts: jnp.concatenate(parts), *probes),
+            {"loss": loss_terms.total(every, values, weights), **values},
+            tuple(after),
+        )
+
+    return learn
+
+
+def _learn_row(
+    source: Source, params: Params, weights: dict, sampled: Array, frame: Frame, memory: State, key: Array
+) -> tuple:
+    """Gradient, sample of the curvature, measures and memory of one row."""
+    frame, memory = jax.tree.map(lambda a: a[None], (frame, memory))  # a batch of one
+
+    def residuals(estimate: Float[Array, "b t"]) -> list[Array]:
+        return [_residuals(term)(estimate, frame.targets, frame.about) for term in source.terms]
+
+    def loss(parts: list[Array]) -> Array:
+        values = {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
+        return loss_terms.total(source.terms, values, weights)
+
+    estimate, pull, after = jax.vjp(lambda p: source.play(p, frame.inputs, memory), params, has_aux=True)
+    found, pull_residuals = jax.vjp(residuals, estimate)
+    parts, pull_squares = jax.vjp(lambda every: [loss_terms.squares(r) for r in every], found)
+    slopes = jax.grad(loss)(parts)
+    signs = [_signs(k, s, r) for k, s, r in zip(jax.random.split(key, len(found)), slopes, found, strict=True)]
+    gradient = pull(*pull_residuals(*pull_squares(slopes)))[0]
+    probe = jax.lax.cond(
+        sampled, lambda: pull(*pull_residuals(signs))[0], lambda: jax.tree.map(jnp.zeros_like, gradient)
+    )
+    return gradient, probe, *jax.tree.map(lambda a: a[0], (parts, after))
+
+
+def _residuals(term: loss_terms.Term) -> Callable:
+    if term.residuals is None:
+        raise ValueError(f"Gauss-Newton steps need terms that are sums of squares, {term.name} is none")
+    return term.residuals
+
+
+def _signs(key: Key[Array, ""], slope: Array, like: Array) -> Array:
+    """Random signs, of complex numbers in both parts, times the root of the slope of the loss by their square."""
+    up = jax.random.bernoulli(key, jnp.float32(0.5), (2, *like.shape))  # the same ones in 64-bit mode, at half the cost
+    real, imaginary = jnp.sqrt(slope)[..., None] * jnp.where(up, 1, -1).astype(slope.dtype)
+    return jax.lax.complex(real, imaginary) if jnp.iscomplexobj(like) else real

@@ -1,0 +1,119 @@
+"""What a run is trained on: the sources of its config, and what their targets are made from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxalias import models
+from jaxalias.config import FineTuneConfig, MusicConfig
+from jaxalias.models import Model, Params
+from jaxalias.signals.recordings import Pair
+from jaxalias.training.sources import Known, Material, Source, music, periodic_tones, tones
+
+
+class Played(NamedTuple):
+    """Music for training and other music for validation, with the teacher's answers."""
+
+    training: Pair
+    held_out: Pair
+
+
+class Task(NamedTuple):
+    """One of those that are trained together."""
+
+    name: str  # for errors
+    teacher: Params  # in any precision
+    config: FineTuneConfig
+    initial: Params | None = None  # where it begins, of the students' model; None: as its teacher
+    music: Mapping[str, Played] = {}  # for each source of music of the config, by name (`music_of`)
+
+
+def music_of(config: FineTuneConfig) -> dict[str, MusicConfig]:
+    """The sources of music of a run, by name."""
+    every = {"music": config.music, "high_playing": config.high_playing, "starts": config.starts}
+    return {name: found for name, found in every.items() if found is not None}
+
+
+def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int) -> tuple[Source, ...]:
+    """What a run is trained on. A source of your own: one line here.
+
+    Raises:
+        ValueError: a frame that is too short or too long, or tones that the model cannot play.
+    """
+    settling = settling_of(model, config, sample_rate)
+    play, dtype = model.apply, config.precision  # one function: what shares it is played in one call
+    found = []
+    if config.sines.whole_cycles:
+        found.append(periodic_tones.source(model, teacher_model, config, sample_rate))
+    else:
+        found.append(tones.source(model, teacher_model, config, sample_rate, play))
+    for name, each in music_of(config).items():
+        if name == "starts" or model.knobs:
+            past = 0 if name == "starts" else settling
+            found.append(
+                music.performed(model, teacher_model, each, name, sample_rate, play, settling=past, dtype=dtype)
+            )
+        else:
+            found.append(music.excerpts(model, each, name, sample_rate, play, settling=settling, dtype=dtype))
+    return tuple(found)
+
+
+def settling_of(model: Model, config: FineTuneConfig, sample_rate: int) -> int:
+    """Samples of music before an excerpt: what a convolution depends on, or the time that a recurrent model settles."""
+    if model.receptive_field is not None:
+        return model.receptive_field - 1
+    return round(config.sines.settling_s * sample_rate)
+
+
+def known_of(task: Task, settling: int, sample_rate: int) -> Known:
+    """Teacher and music of one student, on the device, in the precision of the run.
+
+    Raises:
+        ValueError: music that a source needs is missing or too short.
+    """
+    training: dict[str, Material] = {}
+    held_out: dict[str, Material] = {}
+    for name, config in music_of(task.config).items():
+        least = music.least_samples(config, sample_rate, 0 if name == "starts" else settling)
+        if name not in task.music:
+            raise ValueError(f"{task.name}: {name} needs music of at least {least} samples, got none")
+        for part, kept in zip(task.music[name], (training, held_out), strict=True):
+            if min(len(part.x), len(part.y)) < least:
+                raise ValueError(f"{task.name}: {name} needs music of at least {least} samples, got {len(part.x)}")
+            kept[name] = music.material(part.x, part.y, task.config.precision)
+    return Known(models.cast(task.teacher, task.config.precision), training, held_out)
+
+
+def weights_of(model: Model, config: FineTuneConfig, sample_rate: int) -> dict[str, Any]:
+    """The weights of the terms by name, of one student: others in its program may have other ones."""
+    own = sources_of(model, model, config, sample_rate)
+    return {term.name: jnp.asarray(term.weight, config.precision) for source in own for term in source.terms}
+
+
+def refuse_different(tasks: Sequence[Task]) -> None:
+    """One program serves them all.
+
+    Raises:
+        ValueError: configs that differ in more than seed, learning rate and loss weights; names the first such one.
+    """
+    for task in tasks:
+        if shared(task.config) != shared(tasks[0].config):
+            raise ValueError(
+                f"{task.name}: students trained together may differ in seed, learning rate and loss weights alone, "
+                f"and the config of this one differs in more from that of {tasks[0].name}"
+            )
+
+
+def shared(config: FineTuneConfig) -> dict[str, Any]:
+    """What the configs of students trained together must agree in: all but seed, learning rate, and loss weights."""
+
+    def without_weights(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        kept = {key: without_weights(value) for key, value in part.items()}
+        if "dc_weight" in kept:  # without weight this term is left out of the program
+            kept["dc_weight"] = bool(kept["dc_weight"])
+        return {key: value for key, value in kept.items() if key not in ("seed", "learning_rate", "weight")}
+
+    return without_weights(config.model_dump(mode="json"))

@@ -1,0 +1,236 @@
+"""The functions of a run, built from its config and compiled once each, for all its students.
+
+Several students of one shape are trained in one program: other teachers, other seeds, other weights in the loss, other
+learning rates. Each learns as it would alone.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
+
+from jaxalias import models, optimisers
+from jaxalias.config import FineTuneConfig, PretrainConfig
+from jaxalias.models import Model, Params, State
+from jaxalias.optimisers import gauss_newton
+from jaxalias.signals.dsp import require_precision
+from jaxalias.targets import teacher
+from jaxalias.training import gradients, plan, sources, step, students
+from jaxalias.training.plan import Task
+from jaxalias.training.sources import Batch, Known, Source
+from jaxalias.training.step import Setup, Student
+
+STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording")
+"""Streams of random numbers: each has the key of the run folded with its place here. Append only."""
+
+
+class Run(NamedTuple):
+    """Compiled functions of all students: the first axis of every array. Tuples have one entry a source."""
+
+    start: Callable[[Sequence[float]], Student]  # at the learning rate of each
+    draw: tuple[Callable[[int], Batch], ...]  # the batch of a number; the seed and the number decide all of it
+    begin: tuple[Callable[[Params, Batch], State], ...]  # memories before the first frame of a batch
+    update: Callable[[Student, Sequence[Batch], Any], tuple[Student, dict[str, Array]]]
+    validate: Callable[[Params], dict[str, Array]]
+    sources: tuple[Source, ...]
+    config: FineTuneConfig | PretrainConfig  # of the first student; the others share all that the loop asks for
+    rates: tuple[float, ...]  # learning rate of each, as its config has it
+    held_out: tuple[Batch, ...]  # what validation plays
+
+
+class Program(NamedTuple):
+    """What the functions of a run share."""
+
+    setup: Setup
+    mesh: Mesh
+
+    def over(self, f: Callable, ins: Any, outs: Any) -> Callable:
+        """f on every device's share of the rows."""
+        return students.over_rows(self.mesh, f, ins, outs)
+
+    def each(self, f: Callable) -> Callable:
+        """f of one student for all."""
+        return students.each(self.mesh, f)
+
+
+def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model: Model | None = None) -> Run:
+    """Build the functions of a run that fine-tunes copies of one teacher, or of several of one shape.
+
+    Args:
+        tasks: their configs may differ in seed, learning rate, and the weights of the loss. The run casts the
+            parameters to `config.precision`.
+        sample_rate: Hz, that of the model files.
+        teacher_model: the teachers', where it is another than the students'; these then have `initial` parameters.
+
+    Raises:
+        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame), or asks for
+            float64 without JAX's 64-bit mode, or for a curvature that takes gigabytes; configs that differ in other
+            ways; music that is missing or too short; teachers with another number of knobs; or a teacher that is silent
+            or not finite.
+    """
+    config = tasks[0].config
+    require_precision(config.precision)
+    plan.refuse_different(tasks)
+    teacher_model = teacher_model or model
+    if teacher_model.knobs != model.knobs:
+        raise ValueError(f"a teacher with {teacher_model.knobs} knobs for students with {model.knobs}")
+    every = plan.sources_of(model, teacher_model, config, sample_rate)
+    settling = plan.settling_of(model, config, sample_rate)
+    prepared = assemble(
+        model,
+        every,
+        config,
+        initial=[task.teacher if task.initial is None else task.initial for task in tasks],
+        known=[plan.known_of(task, settling, sample_rate) for task in tasks],
+        weights=[plan.weights_of(model, task.config, sample_rate) for task in tasks],
+        seeds=[task.config.seed for task in tasks],
+        rates=[task.config.optimiser.learning_rate for task in tasks],
+    )
+    for task, targets in zip(tasks, students.to_host(prepared.held_out[0].targets), strict=True):
+        try:
+            teacher.refuse_unusable(targets.reshape(len(targets), -1), every[0].held_out.tones.increment, sample_rate)
+        except ValueError as error:
+            raise ValueError(f"{task.name}: {error}") from None
+    return prepared
+
+
+def assemble(
+    model: Model,
+    every: tuple[Source, ...],
+    config: FineTuneConfig | PretrainConfig,
+    *,
+    initial: Sequence[Params],
+    known: Sequence[Any],
+    weights: Sequence[dict[str, Any]],
+    seeds: Sequence[int],
+    rates: Sequence[float],
+) -> Run:
+    """A run on any sources; the keyword arguments have one entry a student.
+
+    Args:
+        known: what the sources' `complete` takes.
+        weights: of the terms by name.
+    """
+    mesh = students.mesh_for(len(initial))
+    apart, whole = students.layout(mesh, students=True), students.layout(mesh, students=False)
+
+    def stacked(trees: Sequence[Any]) -> Any:
+        return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), apart)
+
+    cast = [models.cast(params, config.precision) for params in initial]
+    first, data, heavy = stacked(cast), stacked(known), stacked(weights)
+    keys = stacked([jax.random.key(seed) for seed in seeds])
+    program = _program(model, config, every, mesh, cast[0])
+
+    start = jax.jit(partial(_start, program, keys, data), out_shardings=apart)
+    draw = jax.jit(partial(_draw, program), static_argnums=0, out_shardings=apart)
+    begin = jax.jit(partial(_begin, program), static_argnums=0, out_shardings=apart)
+    validate = jax.jit(partial(_validate, program, heavy), out_shardings=whole)
+    held_out = jax.jit(partial(_held_out, program))(data)
+    return Run(
+        start=lambda chosen: start(first, jnp.asarray(chosen, config.precision)),
+        draw=tuple(partial(_numbered, draw, index, keys, data) for index in range(len(every))),
+        begin=tuple(partial(begin, index) for index in range(len(every))),
+        update=jax.jit(partial(_update, program, heavy, keys), donate_argnums=0, out_shardings=(apart, whole)),
+        validate=lambda params: validate(params, held_out),
+        sources=every,
+        config=config,
+        rates=tuple(rates),
+        held_out=tuple(held_out),
+    )
+
+
+def stream(key: Key[Array, ""], name: str, number: Any) -> Key[Array, ""]:
+    """The key of so many a draw from a named stream of random numbers of a run."""
+    return jax.random.fold_in(jax.random.fold_in(key, STREAMS.index(name)), number)
+
+
+def _program(
+    model: Model, config: FineTuneConfig | PretrainConfig, every: tuple[Source, ...], mesh: Mesh, params: Params
+) -> Program:
+    over = partial(students.over_rows, mesh)
+    learn: gradients.Learn = gradients.of_batch(every, over)
+    if config.optimiser.curvature:
+        gauss_newton.refuse_too_large(params)
+        is_sampled = partial(gauss_newton.is_sampled, config.optimiser.curvature)
+        learn = gradients.row_by_row(every, over, partial(models.each_row, model), is_sampled)
+    optimiser = optimisers.build(config.optimiser, config.updates)
+    return Program(Setup(every, learn, optimiser, config.optimiser.ema_decay), mesh)
+
+
+def _numbered(draw: Callable, index: int, keys: Array, known: Known, number: int) -> Batch:
+    return draw(index, keys, known, number)
+
+
+def _draw(program: Program, index: int, keys: Array, known: Known, number: Array) -> Batch:
+    source = program.setup.sources[index]
+
+    def one(key: Array, known: Known) -> Batch:
+        return program.over(source.complete, (-1, 0), 0)(known, source.draw(stream(key, source.name, number)))
+
+    return program.each(one)(keys, known)
+
+
+def _begin(program: Program, index: int, params: Params, batch: Batch) -> State:
+    source = program.setup.sources[index]
+    return program.each(program.over(source.begin, (-1, 0), 0))(params, batch.lead_in)
+
+
+def _start(program: Program, keys: Array, known: Known, params: Params, rates: Array) -> Student:
+    """The memories are those before the first batch of each source, from zero parameters of the same shapes."""
+
+    def one(params: Params, rate: Array, key: Array, known: Known) -> Student:
+        def memory(source: Source) -> State:
+            shapes = jax.eval_shape(lambda: source.begin(params, source.complete(known, source.draw(key)).lead_in))
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        return step.start(params, rate, program.setup, tuple(memory(source) for source in program.setup.sources))
+
+    return program.each(one)(params, rates, keys, known)
+
+
+def _update(
+    program: Program, weights: dict, keys: Array, student: Student, batches: Sequence[Batch], number: Array
+) -> tuple[Student, dict[str, Array]]:
+    def one(student: Student, batches: Sequence[Batch], weights: dict, key: Array) -> tuple:
+        return step.train_step(student, batches, weights, stream(key, "signs", number), number, program.setup)
+
+    return program.each(one)(student, batches, weights, keys)
+
+
+def _held_out(program: Program, known: Known) -> list[Batch]:
+    def one(known: Known) -> list[Batch]:
+        other = known._replace(material=known.held_out)
+        return [program.over(s.complete, (-1, 0), 0)(other, s.held_out) for s in program.setup.sources]
+
+    return program.each(one)(known)
+
+
+def _validate(program: Program, weights: dict, params: Params, batches: Sequence[Batch]) -> dict[str, Array]:
+    """The loss and its terms, each the mean over all frames of the held-out batch of its source."""
+
+    def one(params: Params, batches: Sequence[Batch], weights: dict) -> dict[str, Array]:
+        values: dict[str, Array] = {}
+        for source, batch in zip(program.setup.sources, batches, strict=True):
+            found = _over_frames(program, source, params, batch, weights)
+            values |= {name: jnp.mean(value) for name, value in found.items() if name != "loss"}
+        total: Any = sum(weights[name] * value for name, value in values.items())
+        return {"loss": total, **values}
+
+    return program.each(one)(params, batches, weights)
+
+
+def _over_frames(program: Program, source: Source, params: Params, batch: Batch, weights: dict) -> dict[str, Array]:
+    """The loss of one source and its terms, frame after frame."""
+
+    def next_frame(memory: State, index: Array) -> tuple[State, dict[str, Array]]:
+        frame = sources.frame(batch, index)
+        found, (after,) = gradients.values_of([source], params, weights, [frame], [memory], program.over)
+        return after, found
+
+    memory = program.over(source.begin, (-1, 0), 0)(params, batch.lead_in)
+    return jax.lax.scan(next_frame, memory, jnp.arange(source.frames))[1]

@@ -1,0 +1,132 @@
+"""Music and the alias-free teacher's answer to it: the source that keeps what a model did well.
+
+The target is the teacher at a multiple of its rate, decimated (`jaxalias.targets.oversampling`): the same weights,
+their aliases 60 dB and more further down. It is computed once, before the run (`excerpts`), or, where it depends on
+what is drawn, when it is drawn (`performed`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32, Key
+
+from jaxalias.config import MusicConfig
+from jaxalias.losses import terms
+from jaxalias.models import Model
+from jaxalias.targets.oversampling import oversample
+from jaxalias.training.sources import Batch, Known, Material, Source, cut
+from jaxalias.training.sources.tones import LeadIn, begin
+
+HELD_OUT = 12  # validation excerpts, side by side over all of the material that is held out
+
+
+class Choices(NamedTuple):
+    """Where excerpts begin, as a share of where they can; where the knobs stand; the samples of silence in front."""
+
+    place: Float[Array, "b"]
+    knobs: Float[Array, "b knob"]
+    silence: Int32[Array, "b"]
+
+
+def excerpts(
+    model: Model, config: MusicConfig, name: str, sample_rate: int, play: Callable, *, settling: int, dtype: str
+) -> Source:
+    """Excerpts from anywhere in the material, each place as likely as any other; their past is the lead-in."""
+    shape = _Shape(config, sample_rate, settling)
+
+    def draw(key: Key[Array, ""]) -> Choices:
+        return _at(jax.random.uniform(key, (config.rows,), dtype))
+
+    def complete(known: Known, choices: Choices) -> Batch:
+        material = known.material[name]
+        x, y = (_cut(signal, choices.place, settling + shape.length) for signal in (material.x, material.y))
+        return _batch(x, y[:, settling:], choices.knobs, material, shape)
+
+    return Source(
+        name, config.rows, config.frames, draw, complete, _at(jnp.linspace(0, 1, HELD_OUT, dtype=dtype)),
+        begin(model), play, terms.of_music(config.loss, sample_rate, name),
+    )  # fmt: skip
+
+
+def performed(
+    model: Model, teacher_model: Model, config: MusicConfig, name: str, sample_rate: int, play: Callable,
+    *, settling: int, dtype: str,
+) -> Source:  # fmt: skip
+    """Excerpts that the teacher plays when they are drawn: with knobs at a drawn position, or from its first sample on.
+
+    Args:
+        settling: samples of the past of an excerpt. With 0 each begins as a player does: in the model's initial state,
+            with silence of any length up to all of the excerpt, then music. A recurrent model that is never trained
+            there may begin with a thump.
+    """
+    shape = _Shape(config, sample_rate, settling)
+
+    def draw(key: Key[Array, ""]) -> Choices:
+        place, knobs, silence = jax.random.split(key, 3)
+        longest = 1 if settling else shape.length
+        return Choices(
+            jax.random.uniform(place, (config.rows,), dtype),
+            jax.random.uniform(knobs, (config.rows, model.knobs), dtype),
+            jax.random.randint(silence, (config.rows,), 0, longest, jnp.int32),
+        )
+
+    def complete(known: Known, choices: Choices) -> Batch:
+        material = known.material[name]
+        x = _cut(material.x, choices.place, settling + shape.length)
+        x = jnp.where(jnp.arange(x.shape[1]) < choices.silence[:, None], 0, x)
+        knobs = jnp.repeat(choices.knobs, config.oversampling, axis=0)
+
+        def answer(x: Float[Array, "branches t"]) -> Float[Array, "branches t"]:
+            return teacher_model.apply(known.teacher, x, teacher_model.initial_state(known.teacher, len(x), knobs))[0]
+
+        y = jax.lax.stop_gradient(oversample(answer, config.oversampling)(x))
+        return _batch(x, y[:, settling:], choices.knobs, material, shape)
+
+    place = jnp.linspace(0, 1, HELD_OUT, dtype=dtype)
+    turned = jnp.broadcast_to(place[:, None], (HELD_OUT, model.knobs))
+    silence = jnp.zeros(HELD_OUT, jnp.int32) if settling else (place * shape.length / 2).astype(jnp.int32)
+    return Source(
+        name, config.rows, config.frames, draw, complete, Choices(place, turned, silence),
+        begin(model), play, terms.of_music(config.loss, sample_rate, name),
+    )  # fmt: skip
+
+
+def least_samples(config: MusicConfig, sample_rate: int, settling: int) -> int:
+    """How long the material must be for one excerpt."""
+    return settling + _Shape(config, sample_rate, settling).length
+
+
+class _Shape:
+    def __init__(self, config: MusicConfig, sample_rate: int, settling: int) -> None:
+        self.settling, self.samples = settling, round(config.frame_s * sample_rate)
+        self.length = config.frames * self.samples
+        if self.samples < 2048:
+            raise ValueError(
+                f"music.frame_s = {config.frame_s} is {self.samples} samples at {sample_rate} Hz; must be at least 2048"
+            )
+
+
+def _at(place: Float[Array, "b"]) -> Choices:
+    return Choices(place, jnp.zeros((len(place), 0), place.dtype), jnp.zeros(len(place), jnp.int32))
+
+
+def _batch(x: Array, y: Array, knobs: Array, material: Material, shape: _Shape) -> Batch:
+    power = jnp.broadcast_to(material.power, (len(x),))
+    lead_in = LeadIn(x[:, : shape.settling], knobs)
+    return Batch(lead_in, cut(x[:, shape.settling :], shape.samples), cut(y, shape.samples), power)
+
+
+def _cut(signal: Float[Array, "t"], place: Float[Array, "b"], length: int) -> Float[Array, "b length"]:
+    last = signal.shape[0] - length
+    first = jnp.minimum((place * (last + 1)).astype(jnp.int32), last)
+    return jax.vmap(lambda at: jax.lax.dynamic_slice(signal, (at,), (length,)))(first)
+
+
+def material(x: np.ndarray, y: np.ndarray, dtype: str) -> Material:
+    """Music and the teacher's answer to it, ready for a run."""
+    with np.errstate(over="ignore"):  # a power that the precision of the run cannot hold is infinite: the run diverges
+        power = np.mean(np.square(y)).astype(dtype)
+    return Material(jnp.asarray(x, dtype), jnp.asarray(y, dtype), jnp.asarray(power))

@@ -1,0 +1,56 @@
+"""Tones that repeat after a whole number of samples: the source of networks without recurrence.
+
+Their steady-state response is computed without a warm-up (`Model.settled`), and aliases are told from harmonics
+exactly (`jaxalias.signals.periodic_tones`), so a short frame is enough.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from jaxalias.config import FineTuneConfig
+from jaxalias.losses import terms
+from jaxalias.models import Model, Params
+from jaxalias.signals import periodic_tones, sines
+from jaxalias.signals.periodic_tones import Cycle
+from jaxalias.training.sources import Batch, Known, Source, tones
+
+
+class Choices(NamedTuple):
+    """Which tones, and how each repeats."""
+
+    tones: sines.Tones
+    cycle: Cycle
+
+
+def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int) -> Source:
+    """One frame of each tone.
+
+    Raises:
+        ValueError: a model is recurrent; or the frame is shorter than an NMR frame.
+    """
+    if model.settled is None or teacher_model.settled is None:
+        raise ValueError("sines.whole_cycles needs a network without recurrence, whose response has a steady state")
+    settled, settled_teacher = model.settled, teacher_model.settled
+    samples = tones.frame_of(config, sample_rate, periodic_tones.LARGEST)
+
+    def draw(key: Key[Array, ""]) -> Choices:
+        tone_key, period_key = jax.random.split(key)
+        return Choices(*periodic_tones.repeating(period_key, tones.draw_tones(tone_key, config, sample_rate), samples))
+
+    def complete(known: Known, choices: Choices) -> Batch:
+        x, cycle = sines.render(choices.tones, samples), choices.cycle
+        y = periodic_tones.harmonic_part(settled_teacher(known.teacher, x, cycle.period), cycle)
+        return Batch((), (x[:, None], cycle.period[:, None]), y[:, None], cycle)
+
+    def play(params: Params, inputs: tuple[Array, Array], memory: tuple) -> tuple[Array, tuple]:
+        return settled(params, *inputs), memory
+
+    period = jnp.full(tones.HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
+    held_out = Choices(*periodic_tones.snap(tones.held_out_tones(config, sample_rate), period))
+    return Source(
+        "tones", config.batch_size, 1, draw, complete, held_out,
+        lambda params, lead_in: (), play, terms.of_periodic_tones(config.loss, sample_rate),
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Random tones through the frozen teacher, their aliases removed: the source of any model (eqs. 3-12)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from jaxalias.config import FineTuneConfig
+from jaxalias.losses import terms
+from jaxalias.models import Model, Params, State
+from jaxalias.signals import sines
+from jaxalias.signals.dsp import midi_to_hz
+from jaxalias.targets import harmonics, teacher
+from jaxalias.training.sources import Batch, Known, Source, cut
+
+HELD_OUT = 24  # validation tones
+_INSIDE = 3.3  # semitones from the ends of the training range: off the semitone grid of the evaluation
+_LEVELS = (0.5 + 0.618034 * np.arange(HELD_OUT)) % 1  # even over 0 ... 1, whatever the pitch
+
+
+class Choices(NamedTuple):
+    """Which tones, and where the knobs of the model stand for each."""
+
+    tones: sines.Tones
+    knobs: Float[Array, "b knob"]
+
+
+class LeadIn(NamedTuple):
+    """What is played before the first frame, so that the model has settled."""
+
+    x: Float[Array, "b settling"]
+    knobs: Float[Array, "b knob"]
+
+
+def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int, play: Callable) -> Source:
+    """Tones that begin with a lead-in; the rest is cut into frames.
+
+    Raises:
+        ValueError: the frame is shorter than an NMR frame or longer than the analysed part of a tone.
+    """
+    settling, analysed = (round(s * sample_rate) for s in (config.sines.settling_s, config.sines.analysed_s))
+    samples = frame_of(config, sample_rate, analysed)
+    number = harmonics.highest_number(float(midi_to_hz(config.sines.midi_low)), sample_rate)
+
+    def draw(key: Key[Array, ""]) -> Choices:
+        tone_key, knob_key = jax.random.split(key)
+        knobs = jax.random.uniform(knob_key, (config.batch_size, model.knobs), config.precision)
+        return Choices(draw_tones(tone_key, config, sample_rate), knobs)
+
+    def complete(known: Known, choices: Choices) -> Batch:
+        tones, knobs = choices
+        x = sines.render(tones, settling + analysed)
+        found = teacher.analyse(
+            teacher_model, known.teacher, tones, knobs, settling=settling, analysed=analysed, number=number
+        )
+        y = harmonics.resynthesise(found, tones.increment, analysed)
+        return Batch(LeadIn(x[:, :settling], knobs), cut(x[:, settling:], samples), cut(y, samples), ())
+
+    held_out = Choices(held_out_tones(config, sample_rate), jnp.asarray(held_out_knobs(model.knobs), config.precision))
+    return Source(
+        "tones", config.batch_size, analysed // samples, draw, complete, held_out,
+        begin(model), play, terms.of_tones(config.loss, sample_rate),
+    )  # fmt: skip
+
+
+def begin(model: Model) -> Callable[[Params, LeadIn], State]:
+    """(params, lead-in) -> memory at its end, from the model's initial state on."""
+
+    def played(params: Params, lead_in: LeadIn) -> State:
+        fresh = model.initial_state(params, lead_in.x.shape[0], lead_in.knobs)
+        return model.apply(params, lead_in.x, fresh)[1]
+
+    return played
+
+
+def frame_of(config: FineTuneConfig, sample_rate: int, longest: int) -> int:
+    """Samples of a frame.
+
+    Raises:
+        ValueError: fewer than an NMR frame has, or more than `longest`.
+    """
+    samples = round(config.frame_s * sample_rate)
+    if not 2048 <= samples <= longest:
+        raise ValueError(
+            f"frame_s = {config.frame_s} is {samples} samples at {sample_rate} Hz; "
+            f"it must be at least 2048 and at most {longest}, the analysed part of a tone"
+        )
+    return samples
+
+
+def draw_tones(key: Key[Array, ""], config: FineTuneConfig, sample_rate: int) -> sines.Tones:
+    """The tones of one batch (eqs. 3-5)."""
+    return sines.draw(
+        key, config.batch_size, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
+        sample_rate=sample_rate, dtype=config.precision, quietest_db=config.sines.quietest_db,
+    )  # fmt: skip
+
+
+def held_out_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
+    """Tones spread over the training range: pitches that are not trained must not choose the best student."""
+    low, high = config.sines.midi_low, config.sines.midi_high
+    inside = min(_INSIDE, (high - low) / 4)
+    f0 = midi_to_hz(np.linspace(low + inside, high - inside, HELD_OUT))
+    peaks = sines.amplitudes(_LEVELS, config.sines.quietest_db)
+    return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision)
+
+
+def held_out_knobs(count: int) -> np.ndarray:
+    """Positions (tone, knob) that fill the cube evenly, whatever pitch and amplitude (Roberts' sequence)."""
+    root: Any = np.polynomial.Polynomial([-1, -1, *[0] * (count - 1), 1]).roots().real.max() if count else 1.0
+    return (0.5 + np.arange(HELD_OUT)[:, None] * root ** -np.arange(1.0, count + 1)) % 1

@@ -1,0 +1,194 @@
+"""Checkpoints are whole or not used: every file of one damaged in every way, and `run.json` as well."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from jaxalias.training.checkpoints import CheckpointDamagedError, CheckpointMismatchError, Checkpoints
+
+IDENTITY = {"config": {"updates": 300, "table": None, "music": {}}, "model": {"hidden": 4}}
+FILES = ("arrays.npz", "progress.json", "sha256")
+
+
+class Moments(NamedTuple):
+    """Stands for an optimiser's state."""
+
+    count: Any
+    mean: Any
+
+
+class Progress(NamedTuple):
+    """As loops have it."""
+
+    updates_done: int
+    state: Any
+    best: Any
+    best_loss: list[float]
+    history: list[dict[str, float]]
+
+
+def progress(step: int) -> Progress:
+    random = np.random.default_rng(step)
+    params = {"weight": random.normal(size=(3, 2)).astype(np.float32), "bias": random.normal(size=2)}
+    state = {"params": params, "moments": (Moments(np.int32(step), [random.normal(size=(1, 3))]), ())}
+    history = [{"update": n, "loss": float(random.normal()) / 3} for n in range(step)]
+    return Progress(step, state, params, [1 / 3, float("inf")], history)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run with checkpoints after 10 and 20 updates."""
+    checkpoints = Checkpoints(tmp_path / "run", IDENTITY)
+    for step in (5, 10, 20):
+        checkpoints.save(progress(step))
+    checkpoints.close()
+    return tmp_path / "run"
+
+
+def assert_same(found: Progress, wanted: Progress) -> None:
+    assert (found.updates_done, found.best_loss, found.history) == (
+        wanted.updates_done,
+        wanted.best_loss,
+        wanted.history,
+    )
+    for ours, theirs in zip(leaves(found), leaves(wanted), strict=True):
+        assert np.asarray(ours).dtype == np.asarray(theirs).dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def leaves(part: Progress) -> list[Any]:
+    params, moments = part.state["params"], part.state["moments"][0]
+    return [params["weight"], params["bias"], moments.count, *moments.mean, part.best["weight"], part.best["bias"]]
+
+
+def opened(folder: Path, identity: dict[str, Any] = IDENTITY) -> tuple[Checkpoints, str]:
+    lines: list[str] = []
+    return Checkpoints(folder, identity, lines.append), "\n".join(lines)
+
+
+def flip(path: Path, at: float) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(at * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
+
+
+def change(size: Callable[[int], int]) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(path.read_bytes()[: size(path.stat().st_size)])
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": change(lambda size: 0),
+    "half": change(lambda size: size // 2),
+    "short": change(lambda size: size - 1),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "foreign": lambda path: path.write_bytes(b"\xff\xfe[]"),
+    "folder": as_folder,
+    **{f"bit flipped at {at}": lambda path, at=at: flip(path, at) for at in (0, 0.1, 0.3, 0.5, 0.9, 1)},
+}
+
+
+def test_what_is_restored_is_what_was_saved_bit_for_bit(folder: Path) -> None:
+    checkpoints, said = opened(folder)
+    assert checkpoints.steps() == [10, 20] and said == ""
+    for step in (10, 20):
+        assert_same(checkpoints.restore(step, progress(0)), progress(step))
+    assert sorted(path.name for path in (folder / "checkpoints" / "20").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_checkpoint_is_passed_over_and_replaced(folder: Path, name: str, damage: str) -> None:
+    DAMAGES[damage](folder / "checkpoints" / "20" / name)
+    checkpoints, said = opened(folder)
+    assert checkpoints.steps() == [10]
+    assert said.startswith(f"{folder}: checkpoint 20 is damaged (") and said.endswith("10 is the newest whole one")
+    assert_same(checkpoints.restore(10, progress(0)), progress(10))
+    checkpoints.save(progress(20))
+    again, said = opened(folder)
+    assert again.steps() == [10, 20] and said == ""
+    assert_same(again.restore(20, progress(0)), progress(20))
+
+
+def test_where_none_is_whole_the_folder_and_the_remedy_are_named(folder: Path) -> None:
+    (folder / "checkpoints" / "10" / "sha256").unlink()
+    shutil.rmtree(folder / "checkpoints" / "20")
+    (folder / "checkpoints" / "20").write_bytes(b"")
+    with pytest.raises(CheckpointDamagedError) as caught:
+        opened(folder)
+    line = str(caught.value)
+    assert line.startswith(f"{folder}: none of its checkpoints is whole (10: sha256: No such file or directory; 20: ")
+    assert f"delete {folder / 'checkpoints'} to begin this run again" in line and "\n" not in line
+    shutil.rmtree(folder / "checkpoints")
+    assert opened(folder)[0].steps() == []
+
+
+def test_an_older_checkpoint_than_a_damaged_one_is_kept_until_there_is_another(folder: Path) -> None:
+    flip(folder / "checkpoints" / "20" / "arrays.npz", 0.5)
+    checkpoints, _ = opened(folder)
+    checkpoints.save(progress(12))
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["10", "12"]
+    checkpoints.save(progress(15))
+    assert checkpoints.steps() == [12, 15] == opened(folder)[0].steps()
+
+
+def test_a_run_killed_while_it_saves_leaves_the_one_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints, _ = opened(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(progress(30))
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["10", "20"]
+    (folder / "checkpoints" / ".x.part").mkdir()  # as a kill leaves it, where no `finally` runs
+    (folder / "checkpoints" / "notes.txt").write_text("the user's")
+    checkpoints, said = opened(folder)
+    checkpoints.save(progress(30))
+    assert said == ""
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["20", "30", "notes.txt"]
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES.keys() - {"folder"}))
+def test_a_damaged_run_json_is_written_anew_where_the_checkpoints_are_of_this_run(folder: Path, damage: str) -> None:
+    DAMAGES[damage](folder / "run.json")
+    checkpoints, said = opened(folder)
+    assert json.loads((folder / "run.json").read_text()) == IDENTITY
+    assert checkpoints.steps() == [10, 20]
+    unharmed = damage == "missing" or not said  # a flipped bit in a space between values harms nobody
+    assert unharmed or said == f"{folder / 'run.json'}: was damaged and is written anew for this run"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"config": {"updates": 30', "[]", "null", "\0" * 40, "{}" * 2])
+def test_a_damaged_run_json_does_not_hide_another_run(folder: Path, text: str) -> None:
+    (folder / "run.json").write_text(text)
+    with pytest.raises(CheckpointMismatchError, match=r"run\.json: is damaged, and the checkpoints there are of a run"):
+        opened(folder, {**IDENTITY, "seed": 1})
+    assert (folder / "run.json").read_text() == text
+    shutil.rmtree(folder / "checkpoints")
+    checkpoints, said = opened(folder, {**IDENTITY, "seed": 1})  # nothing is lost any more
+    assert checkpoints.steps() == [] and "written anew" in said
+
+
+def test_the_key_that_differs_is_named(folder: Path) -> None:
+    other = {**IDENTITY, "config": {**IDENTITY["config"], "updates": 301}}
+    with pytest.raises(CheckpointMismatchError, match=r"holds another run: config\.updates is 300 there and 301 here"):
+        opened(folder, other)
+
+
+def test_arrays_of_another_program_are_refused_by_name(folder: Path) -> None:
+    checkpoints, _ = opened(folder)
+    like = progress(0)
+    wider = like._replace(state={**like.state, "params": {**like.best, "weight": np.zeros((4, 2), np.float32)}})
+    with pytest.raises(CheckpointMismatchError, match=r"state/params/weight as float32\[4, 2\], holds float32\[3, 2\]"):
+        checkpoints.restore(20, wider)
+    with pytest.raises(CheckpointMismatchError, match=r"must hold best/more as float64\[\], holds nothing"):
+        checkpoints.restore(20, like._replace(best={**like.best, "more": np.zeros(())}))
