@@ -50,7 +50,9 @@ def search(x: Signal, y: Other) -> Found:
         x: what went into a device.
         y: what came out, both with at least `SHORTEST` samples and not silent.
     """
-    responses = [response(_curve(x, even), y) for even in (False, True)]
+    size = scipy.fft.next_fast_len(len(x) + len(y), real=True)
+    theirs = scipy.fft.rfft(y.astype(np.float32), size)  # whose rounding is far below any peak
+    responses = [_response(_curve(x, even), theirs, size) for even in (False, True)]
     candidates = [(delay, even) for even in (0, 1) for delay in _peaks(responses[even], len(x), len(y))]
     judged = [(explained(x, y, delay), delay, even) for delay, even in candidates]
     judged.sort(key=lambda entry: entry[0] * (_IN_DOUBT if entry[2] else 1), reverse=True)
@@ -70,7 +72,7 @@ def onset(x: Signal, y: Signal, before: int, *, even: bool = False) -> int:
         even: the answer is to the magnitude of x (see `Found`).
     """
     place, window = _places(len(x))
-    ours, theirs = (_spectra(signal, place, window) for signal in (_curve(x, even), y))
+    ours, theirs = _spectra(_curve(x[place], even), window), _spectra(y[place], window)
     power = np.mean(np.abs(ours) ** 2, 1)
     found = scipy.fft.irfft(np.mean(ours.conj() * theirs, 1) / (power + _FLOOR * np.mean(power) + 1e-30))
     before = min(before, len(window) // 2 - 1)
@@ -91,12 +93,12 @@ def explained(x: Signal, y: Other, delay: int) -> float:
     if length < SHORTEST or not np.any(theirs):
         return 0.0
     place, window = _places(length)
-    basis, wanted = _basis(ours, place, window), _spectra(theirs, place, window)
+    basis, wanted = _basis(ours[place], window), _spectra(theirs[place], window)
     rest = np.sum(np.abs(wanted - _answer(_fit(basis, wanted), basis)) ** 2) / max(np.sum(np.abs(wanted) ** 2), 1e-30)
     curves = basis.shape[1]
     trials = max(min(len(place), 1.4 * length / len(window)), curves + 1)  # segments that are independent of each other
     share = 1 - rest * trials / (trials - curves)
-    held = max(np.sum(part**2) / np.sum(whole**2) for part, whole in ((ours, x), (theirs, y)))
+    held = max(np.sum(part**2) / max(np.sum(whole**2), 1e-30) for part, whole in ((ours, x), (theirs, y)))
     return float(share * held)
 
 
@@ -105,14 +107,6 @@ def overlap(x: Signal, y: Other, delay: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = (x, y[delay:]) if delay >= 0 else (x[-delay:], y)
     length = min(len(x), len(y))
     return x[:length], y[:length]
-
-
-def response(x: Signal, y: Other) -> np.ndarray:
-    """Wiener's impulse response from x to y at all delays: [d] is that at d, also for negative ones."""
-    size = scipy.fft.next_fast_len(len(x) + len(y), real=True)
-    ours, theirs = scipy.fft.rfft(x, size), scipy.fft.rfft(y, size)
-    power = np.abs(ours) ** 2
-    return scipy.fft.irfft(theirs * np.conj(ours) / (power + _FLOOR * np.mean(power) + 1e-30), size)
 
 
 def best_shift(like: Signal, y: Other, low: int, high: int) -> tuple[int, int]:
@@ -130,7 +124,7 @@ def drift(x: Signal, y: Signal) -> int:
     The filters of the first third say what is to be expected in the last, and a correlation where it is.
     """
     place, window = _places(len(x))
-    basis, wanted = _basis(x, place, window), _spectra(y, place, window)
+    basis, wanted = _basis(x[place], window), _spectra(y[place], window)
     third = max(len(place) // 3, 1)
     found, expected = wanted[:, -third:], _answer(_fit(basis[..., :third], wanted[:, :third]), basis[..., -third:])
 
@@ -142,6 +136,13 @@ def drift(x: Signal, y: Signal) -> int:
     alike = near.max() / np.sqrt(correlation(expected, expected)[0] * correlation(found, found)[0] + 1e-30)
     lag = int(np.argmax(near)) - reach
     return lag if abs(lag) > _DRIFT and alike > _ALIKE and near.max() > _CLEARLY * near[reach] else 0
+
+
+def _response(x: np.ndarray, theirs: np.ndarray, size: int) -> np.ndarray:
+    """Wiener's impulse response from x to a signal of this spectrum at all delays: [d] is that at d, also below 0."""
+    ours = scipy.fft.rfft(x.astype(np.float32), size)
+    power = ours.real**2 + ours.imag**2
+    return scipy.fft.irfft(theirs * ours.conj() / (power + _FLOOR * np.mean(power) + 1e-30), size)
 
 
 def _curve(x: Signal, even: bool) -> np.ndarray:
@@ -157,16 +158,15 @@ def _places(length: int) -> tuple[np.ndarray, np.ndarray]:
     return starts[:, None] + np.arange(size), np.hanning(size)
 
 
-def _spectra(signal: np.ndarray, place: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Of each segment, without its mean (f, n)."""
-    rows = signal[place]
+def _spectra(rows: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Of segments (n, s), each without its mean: (f, n)."""
     return scipy.fft.rfft((rows - rows.mean(1, keepdims=True)) * window).T
 
 
-def _basis(x: np.ndarray, place: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Spectra of static curves of a signal (f, c, n): itself, an even one, and a steep one."""
-    rms = np.sqrt(np.mean(x**2)) + 1e-30
-    return np.stack([_spectra(curve, place, window) for curve in (x, np.abs(x), np.tanh(_GAIN * x / rms))], 1)
+def _basis(rows: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Spectra of static curves of segments (f, c, n): themselves, an even curve, and a steep one."""
+    rms = np.sqrt(np.mean(rows**2)) + 1e-30
+    return np.stack([_spectra(curve, window) for curve in (rows, np.abs(rows), np.tanh(_GAIN * rows / rms))], 1)
 
 
 def _fit(basis: np.ndarray, wanted: np.ndarray) -> np.ndarray:

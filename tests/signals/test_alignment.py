@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
 import soundfile
 
+import jaxalias
+import weights_import
+from jaxalias import evaluation, models
 from jaxalias.signals import alignment, recordings
 from jaxalias.signals.recordings import RecordingError
 
@@ -60,6 +64,19 @@ def test_far_delays_of_every_device_are_found(name: str, delay: int) -> None:
     if name != "octave up":  # has none
         assert pair.polarity == polarity
     assert len(pair.x) == len(pair.y) == len(x) - abs(pair.delay)
+
+
+@pytest.mark.parametrize("name", ["fuzz", "distortion"])
+def test_models_at_high_gain_are_found(name: str) -> None:
+    """Ten times as loud as they are played, turned over, late, and with noise at -60 dB."""
+    x = plucks(4.0)
+    file = weights_import.load(Path(jaxalias.__file__).parent / "shipped" / f"{name}_lstm-40.json")
+    y = np.asarray(
+        evaluation.player(models.build(file.network.config), file.network.params)(jnp.asarray(10 * x)[None])
+    )[0]
+    noise = 1e-3 * np.max(np.abs(y)) * np.random.default_rng(0).normal(size=len(y))
+    pair = recordings.align(x, late(noise - y, 60_000), RATE, "y.wav")
+    assert abs(pair.delay - 60_000) <= NEAR
 
 
 def test_a_longer_recording_is_searched_as_a_whole() -> None:
