@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from jaxalias.commands import command_line
+from jaxalias.commands import command_line, overwriting
 from jaxalias.commands.stages import GROWTH, SAMPLE_RATE, STAGES, Work, torch
 
 STAGE_SECONDS = 60.0  # after two runs a side, no further run starts when a stage has lasted longer
@@ -30,6 +30,7 @@ def main() -> None:
     if args.memory_of:
         print(memory_of(args.memory_of, args.stage[0], args.precision[0]))
         return
+    overwriting.refuse(args, [], [])
     gpu = jax.default_backend() == "gpu"
     if torch is not None:
         torch.set_num_threads(command_line.cores())

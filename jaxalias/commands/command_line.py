@@ -9,8 +9,8 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,6 +27,8 @@ from rich.table import Table
 
 import weights_import
 from jaxalias import disk, models
+from jaxalias.commands import hosts
+from jaxalias.commands.errors import BadInputError
 from jaxalias.signals import audio_files
 from jaxalias.training import students
 from weights_import import ModelFile, Network
@@ -35,13 +37,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "shipped"
 SHIPPED_MODEL = SHIPPED_MODELS / "distortion_lstm-40.json"
 _PLAIN_LINE_EVERY_S = 10.0
-_LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
 KNOB_DEFAULT = 0.5
 CHECKPOINT_EVERY_S, ASKED_EVERY = 60.0, 10  # what a run that is killed loses at most, and a few updates
-
-
-class BadInputError(Exception):
-    """What the user gave cannot be used: one line, exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,6 +48,9 @@ class Parser(argparse.ArgumentParser):
         prog = Path(sys.argv[0]).name  # with a space in it where it is a sub-command: see `program`
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         self.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+        self.add_argument(
+            "--force", action="store_true", help="overwrite existing files that this command did not make"
+        )
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
     def error(self, message: str) -> Any:
@@ -130,28 +130,6 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--knobs", type=knob_position, nargs="+", metavar="POSITION", help=what)
 
 
-def add_channel(parser: argparse.ArgumentParser, files: str) -> None:
-    """The option `--channel` of the commands that read audio."""
-    what = f"which channel of {files}, from 1 (default: the first); a file of one channel has no other"
-    parser.add_argument("--channel", type=positive_int, metavar="N", help=what)
-
-
-def add_channels(parser: argparse.ArgumentParser, inputs: str, recordings: str) -> None:
-    """The options of the commands that read inputs and recordings of what a device made of them."""
-    what = f"which channel of {inputs}, from 1, and where it is another one, which of {recordings} (default: the first)"
-    parser.add_argument("--channel", type=positive_int, nargs="+", metavar="N", help=what)
-    parser.add_argument(
-        "--delay", type=int, metavar="SAMPLES", help=f"of {recordings}, at the model's rate (default: found)"
-    )
-
-
-def channels_of(parser: Parser, given: Sequence[int] | None) -> tuple[int | None, int | None]:
-    """The channel of inputs and that of recordings, from the option `--channel`."""
-    if given is not None and len(given) > 2:
-        parser.error(f"--channel: one or two numbers, got {len(given)}")
-    return (None, None) if given is None else (given[0], given[-1])
-
-
 def knobs_of(file: ModelFile, network: Network, given: Sequence[float] | None) -> tuple[float, ...]:
     """Where the knobs of a model stand: as given, or in the middle; () where it has none.
 
@@ -203,20 +181,14 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        hosts.leave(error, 2)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def join_hosts() -> None:
-    """Become one of several processes; before any computation. What JAX cannot find out stands in the environment."""
-    ask = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
-    try:
-        given: dict[str, Any] = {key: int(os.environ[name]) for key, name in ask.items() if name in os.environ}
-        jax.distributed.initialize(**given, shutdown_timeout_seconds=_LAST_HOST_S)
-    except (ValueError, RuntimeError) as error:
-        raise BadInputError(f"--distributed: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        hosts.leave(error, 1, traceback.format_exc())
+        raise
 
 
 def cores() -> int:
@@ -320,23 +292,6 @@ def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
     return step
 
 
-def refuse_unwritable(output: Path, sources: Mapping[Path, str]) -> None:
-    """Find out before the training, not after it, that the result has no place to go.
-
-    Args:
-        sources: what is read and must stay, and what is said about `output` if it is that.
-    """
-    for source, what in sources.items():
-        if output.exists() and source.exists() and output.samefile(source):
-            raise BadInputError(f"--output {output} is {what}")
-    if output.is_dir():
-        raise BadInputError(f"--output {output} is a folder; give a file name")
-    with input_errors("--output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):  # a name of its own: several hosts may look at once
-            pass
-
-
 def print_table(rows: list[list[str]], title: str) -> None:
     """Header and rows on stdout."""
     table = Table(title=title)
@@ -376,20 +331,35 @@ def read_audio(path: Path, sample_rate: int, channel: int | None = None) -> np.n
     return recording.samples
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a command has written before: an object, which is empty if it is not there or damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def history_of(records: Sequence[Mapping[str, float]]) -> list[dict[str, float | None]]:
     """The records of a run as JSON takes them: None where a loss was not finite and the run went on (`rewind`)."""
     return [{name: value if np.isfinite(value) else None for name, value in record.items()} for record in records]
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Atomically, so that a reader never sees half a file."""
-    write_text(path, json.dumps(record, indent=1, allow_nan=False))
+    """Atomically, so that a reader never sees half a file; with the environment, by which it is known again."""
+    made = record if "environment" in record else {**record, "environment": environment()}
+    write_text(path, json.dumps(made, indent=1, allow_nan=False))
 
 
 def write_text(path: Path, text: str) -> None:
     """Likewise."""
     with input_errors():
         disk.write_text(path, text)
+
+
+def command_name() -> str:
+    """What the user calls, without its folder and ending."""
+    return Path(sys.argv[0]).name.split()[-1].removesuffix(".py").replace("-", "_")
 
 
 def environment() -> dict[str, Any]:
@@ -399,6 +369,7 @@ def environment() -> dict[str, Any]:
         ask = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
         commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() or None
     return {
+        "command": command_name(),
         "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},
         "commit": commit,
         "devices": [f"{device}, {device.device_kind}" for device in jax.devices()],

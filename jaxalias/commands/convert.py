@@ -1,5 +1,6 @@
 """Turn a SimpleRNN model (Proteus, NeuralPi) into an AIDA-X / RTNeural one or back, where nothing is lost."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 
 import weights_import
 from jaxalias import evaluation, models
-from jaxalias.commands import command_line
-from jaxalias.commands.command_line import BadInputError, input_errors
-from weights_import import ModelFile
+from jaxalias.commands import command_line, overwriting
+from jaxalias.commands.command_line import input_errors
+from jaxalias.commands.overwriting import Input, Output
+from weights_import import ModelFile, metadata
 
+NOTE = "converted_from"
 NAMES = {"guitarml": "SimpleRNN", "rtneural": "RTNeural"}
 PEAKS = (0.01, 0.1, 1.0)  # of the noise that both files play
 KNOBS = (0.0, 0.5, 1.0)  # where all knobs stand meanwhile
@@ -22,11 +25,11 @@ LIMIT_DB = -200.0  # float64's rounding (-320), with room for what a high gain m
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    if args.output.exists() and args.model.exists() and args.output.samefile(args.model):
-        raise BadInputError(f"--output {args.output} is the model itself; give another name")
+    output = Output("--output", args.output, overwriting.model(NOTE))
+    overwriting.refuse(args, [output], [Input(args.model, "the model itself")])
     source = command_line.load_model(args.model, args.sample_rate)
     with input_errors():
-        target = weights_import.converted(source)
+        target = noted(weights_import.converted(source), source)
     error_db = largest_error_db(source, target)
     config: Any = target.network.config
     if not error_db < LIMIT_DB:
@@ -59,6 +62,13 @@ def parse_arguments() -> Any:
     add("--output", type=Path, required=True, metavar="FILE", help="the same model in the other format")
     command_line.add_sample_rate(parser)
     return parser.parse_args()
+
+
+def noted(target: ModelFile, source: ModelFile) -> ModelFile:
+    """The converted file with a note of what it was made from, beside the notes of the source."""
+    notes = (metadata.of(target.document).get("training") or {}).get("jaxalias")
+    note = {**(notes if isinstance(notes, dict) else {}), NOTE: source.path.name}
+    return dataclasses.replace(target, document=metadata.with_note(target.document, note))
 
 
 def largest_error_db(source: ModelFile, target: ModelFile) -> float:

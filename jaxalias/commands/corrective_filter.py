@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxalias import evaluation
-from jaxalias.commands import command_line, evaluate, measuring
+from jaxalias.commands import channels, command_line, evaluate, measuring, overwriting
 from jaxalias.config import SineConfig
 from jaxalias.evaluation import Candidate, corrective_filter
 from jaxalias.signals import sines
@@ -25,6 +25,7 @@ FITTED_TO = SineConfig(midi_low=evaluation.PIANO.midi[0], midi_high=evaluation.P
 def main() -> None:
     """The command."""
     args = parse_arguments()
+    overwriting.refuse(args, [], overwriting.inputs(teacher=args.teacher, student=args.student, audio=args.audio))
     files = evaluate.load_models(args.teacher, [args.student], args.sample_rate)
     rate = files[0].sample_rate
     clips = measuring.load_clips(args.audio, [], rate, (args.channel, None))
@@ -54,7 +55,7 @@ def parse_arguments() -> Any:
     add("--student", type=Path, required=True, metavar="FILE", help="the model to fit a filter behind")
     add("--taps", type=command_line.positive_int, nargs="+", default=[16, 64], metavar="N", help="lengths of filters")
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE", help="music to play through them, WAV or FLAC")
-    command_line.add_channel(parser, "--audio")
+    channels.add_one(parser, "--audio")
     add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the tones")
     command_line.add_sample_rate(parser)
     return parser.parse_args()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalias import evaluation
-from jaxalias.commands import command_line, measuring, report
+from jaxalias.commands import channels, command_line, measuring, overwriting, report
 from jaxalias.commands.command_line import BadInputError, input_errors
 from jaxalias.evaluation import Candidate
 from jaxalias.pretraining import devices
@@ -17,6 +17,10 @@ from weights_import import ModelFile, Network
 def main() -> None:
     """The command."""
     args = parse_arguments()
+    read = overwriting.inputs(teacher=args.teacher, student=args.student, audio=args.audio, recording=args.recording)
+    overwriting.refuse(args, [], read)
+    if args.report:
+        overwriting.refuse_in(args, "--report", args.report, report.NAMES, read, overwriting.report)
     files = load_models(args.teacher, args.student, args.sample_rate)
     sample_rate = files[0].sample_rate
     clips = measuring.load_clips(args.audio, args.recording, sample_rate, args.channel, args.delay)
@@ -73,7 +77,7 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="what the device made of each --audio, in order; default: the teacher is the reference",
     )
-    command_line.add_channels(parser, "--audio", "--recording")
+    channels.add_two(parser, "--audio", "--recording")
     add("--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R")
     add("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
     add(
@@ -102,7 +106,7 @@ def parse_arguments() -> Any:
         parser.error(f"--levels: must lie between -120 and 0 dB, got {' '.join(map(str, args.levels))}")
     if args.recording and len(args.recording) != len(args.audio):
         parser.error(f"--recording: one for each --audio ({len(args.audio)}), got {len(args.recording)}")
-    args.channel = command_line.channels_of(parser, args.channel)
+    args.channel = channels.both(parser, args.channel)
     return args
 
 

@@ -24,6 +24,8 @@ from jaxalias.training.checkpoints import Checkpoints
 from jaxalias.training.loop import Progress
 from weights_import import ModelFile, Network
 
+FINE_TUNED = "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)"
+
 
 class Audio(NamedTuple):
     """The user's own recordings to train on, one joined to the other."""
@@ -244,7 +246,7 @@ def export(
     """
     config, audio = tasks[-1].config, tasks[-1].audio
     note = {
-        "what": "fine-tuned against aliasing (Carson, Wright, Bilbao, DAFx25)",
+        "what": FINE_TUNED,
         "program": f"jaxalias {jaxalias.__version__}",
         "source": source.path.name,
         "preset": config.preset,

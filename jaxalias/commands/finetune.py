@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxalias import models
-from jaxalias.commands import command_line, fine_tuning, measuring, report
+from jaxalias.commands import channels, command_line, fine_tuning, hosts, measuring, overwriting, report
 from jaxalias.commands.command_line import KNOB_DEFAULT, BadInputError
 from jaxalias.commands.fine_tuning import Task, Training
 from jaxalias.config import FineTuneConfig, presets
@@ -34,13 +34,14 @@ def main() -> None:
     """The command."""
     args = parse_arguments()
     if args.distributed:
-        command_line.join_hosts()
-    jobs = list(plan(args))
-    rates = {job.source.sample_rate for job in jobs}
-    clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
-    if args.train_audio:
-        refuse_trained_on(args.audio, args.train_audio)
-    claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
+        hosts.join()
+    with hosts.all_or_none():
+        jobs = list(plan(args))
+        rates = {job.source.sample_rate for job in jobs}
+        clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
+        if args.train_audio:
+            refuse_trained_on(args.audio, args.train_audio)
+        claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
     command_line.tell_assumed(job.source for job in jobs)
     several = len(jobs) > 1
@@ -126,7 +127,7 @@ def parse_arguments() -> Any:
         f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
         "among them",
     )
-    command_line.add_channel(parser, "--audio and --train-audio")
+    channels.add_one(parser, "--audio and --train-audio")
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -151,7 +152,8 @@ def plan(args: Any) -> Iterator[Job]:
         output = args.output or run_dir / name
         if several and args.output:
             output = args.output / name
-        command_line.refuse_unwritable(output, {path: "the model itself; give another name, the teacher is kept"})
+        overwriting.refuse_for_run(args, path, run_dir, output)
+        overwriting.refuse_unwritable(output)
         digest = command_line.digest(path)
         configs = [resolve_config(args, network) for network in source.networks]
         audio = None
@@ -236,6 +238,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
         aside = keep_teachers(job, results, rejected)
         written.append(aside)
         record["rejected"] = str(aside)
+    record["output_sha256"] = command_line.digest(job.output)
     command_line.write_json(path, record)
     measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
     return record

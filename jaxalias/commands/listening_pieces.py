@@ -45,7 +45,7 @@ def load_pieces(args: Any, sample_rate: int) -> list[Piece]:
         for low_hz, high_hz in listening.SWEEPS_HZ:
             with input_errors(str(args.teacher)):
                 x = listening.sweep(low_hz, high_hz, sample_rate)
-            clips.append((SWEEP, f"{low_hz:g}-{high_hz:g}_Hz", x, len(x)))
+            clips.append((SWEEP, sweep_name(low_hz, high_hz), x, len(x)))
         pieces = []
         for (group, name, x, length), path in itertools.zip_longest(clips, args.recording):
             listening.refuse_unusable(f"clip {name!r}", x, sample_rate)
@@ -129,11 +129,21 @@ def recording_in_words(name: str, played: audio_set.Performance, sample_rate: in
     return "recording" + (f", {late}" if played.delay else "") + (", turned over" if played.polarity < 0 else "")
 
 
+def sweep_name(low_hz: float, high_hz: float) -> str:
+    """What a sweep is called."""
+    return f"{low_hz:g}-{high_hz:g}_Hz"
+
+
+def input_name(group: str, clip: str) -> str:
+    """The file of a clip in the folder of a test."""
+    return f"inputs/{group}-{clip}.wav"
+
+
 def write_inputs(folder: Path, pieces: Sequence[Piece], sample_rate: int) -> list[Path]:
     """The clips as the models got them, to be sent through a device."""
     paths = []
     for piece in pieces:
-        paths.append(folder / f"{piece.group}-{piece.clip.name}.wav")
-        with audio_files.writing(paths[-1], sample_rate, "float") as sink:
+        paths.append(folder / input_name(piece.group, piece.clip.name))
+        with audio_files.writing(paths[-1], sample_rate, "float", made_by=command_line.command_name()) as sink:
             sink.write(piece.clip.x)
     return paths

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxalias import listening
-from jaxalias.commands import command_line, evaluate, listening_pieces, measuring
+from jaxalias.commands import channels, command_line, evaluate, listening_pieces, measuring, overwriting
 from jaxalias.commands.command_line import input_errors
+from jaxalias.commands.overwriting import Output
 from jaxalias.listening import Trial, page, ratings, statistics, webmushra
 from jaxalias.pretraining import devices
 from jaxalias.reporting import pictures
@@ -18,6 +19,7 @@ SCREENING = {"paper": 80.0, "bs1534": 90.0}
 def main() -> None:
     """The command."""
     args = parse_arguments()
+    refuse_overwriting(args)
     with input_errors("--output"):
         args.output.mkdir(parents=True, exist_ok=True)
     record, written = analyse(args) if args.analyse else write(args)
@@ -50,7 +52,7 @@ def parse_arguments() -> Any:
         help="the reference: what the device made of each --audio, in order, and if wanted of the two sweeps, "
         "which are in the output's folder 'inputs'",
     )
-    command_line.add_channels(parser, "--audio", "--recording")
+    channels.add_two(parser, "--audio", "--recording")
     add("--device", choices=sorted(devices.DEVICES), help="the reference: the virtual device that the models are of")
     add(
         "--oversample",
@@ -81,8 +83,25 @@ def parse_arguments() -> Any:
         parser.error(f"--recording: one for each --audio ({len(args.audio)}) or 2 more, got {len(args.recording)}")
     if not args.seconds >= listening.SHORTEST_S:
         parser.error(f"--seconds: must be at least {listening.SHORTEST_S:g}, got {args.seconds:g}")
-    args.channel = command_line.channels_of(parser, args.channel)
+    args.channel = channels.both(parser, args.channel)
     return args
+
+
+def refuse_overwriting(args: Any) -> None:
+    """Refuse to write over what is read or was not made by a listening test."""
+    clips = [listening_pieces.split_group(text) for text in args.audio]
+    read = overwriting.inputs(
+        teacher=args.teacher, student=args.student, audio=[path for _, path in clips], recording=args.recording,
+        analyse=args.analyse,
+    )  # fmt: skip
+    if args.analyse:
+        overwriting.refuse(args, [Output("--output", args.output / "violins.png", overwriting.picture)], read)
+        return
+    names = [(group, path.stem) for group, path in clips]
+    names += [(listening_pieces.SWEEP, listening_pieces.sweep_name(*limits)) for limits in listening.SWEEPS_HZ]
+    paths = [args.output / listening_pieces.input_name(*name) for name in names]
+    overwriting.refuse(args, [Output("--output", path, overwriting.audio) for path in dict.fromkeys(paths)], read)
+    overwriting.refuse_in(args, "--output", args.output, ["index.html", "test.json"], read, overwriting.report)
 
 
 def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
@@ -112,7 +131,7 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
 
     html, description = args.output / "index.html", args.output / "test.json"
     with input_errors("--output"):
-        written = listening_pieces.write_inputs(args.output / "inputs", pieces, sample_rate)
+        written = listening_pieces.write_inputs(args.output, pieces, sample_rate)
         page.write(html, title, test_id, sample_rate, trials, listening.orders(trials, args.seed))
         written += webmushra.write(args.output / "webmushra", title, test_id, sample_rate, shuffled(trials, args.seed))
     command_line.write_json(description, record)

@@ -1,5 +1,6 @@
 """Train a model of a device: from what went into it and what came out, or from a built-in virtual device."""
 
+import contextlib
 import hashlib
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 
 import weights_import
 from jaxalias import disk
-from jaxalias.commands import command_line, measuring
+from jaxalias.commands import channels, command_line, measuring, overwriting
 from jaxalias.commands.command_line import input_errors
+from jaxalias.commands.overwriting import Output
 from jaxalias.config import LSTMConfig, PretrainConfig
 from jaxalias.evaluation import audio_set
 from jaxalias.models import build
@@ -24,13 +26,17 @@ from jaxalias.training.checkpoints import Checkpoints
 from weights_import import ModelFile, fresh
 
 DEFAULT = "lstm-40"
+MADE_BY = "experiments/pretrain.py"
 
 
 def main() -> None:
     """The command."""
     args = parse_arguments()
     kind = ARCHITECTURES[args.model]
+    names = ("input", "target", "held_out_input", "held_out_target")
+    read = overwriting.inputs(**{name: getattr(args, name) for name in names})
     if args.signal:
+        overwriting.refuse(args, [Output("--signal", args.signal, overwriting.audio)], read)
         write_signal(args.signal, args.seconds, args.sample_rate or kind.sample_rate, args.seed)
         return
     changes = {key: getattr(args, key) for key in ("updates", "batch_size", "seed") if getattr(args, key) is not None}
@@ -38,8 +44,10 @@ def main() -> None:
     run_dir = args.run_dir or Path("runs") / f"pretrain-{args.device or args.target[0].stem}-{args.model}"
     suffix = {"guitarml": ".json", "nam": ".nam"}[kind.format]
     output = args.output or run_dir / f"{args.device or args.target[0].stem}_{args.model}{suffix}"
-    read = {path: f"the recording {path}; give another name" for path in (*args.input, *args.target)}
-    command_line.refuse_unwritable(output, read)
+    in_run = args.output is None and overwriting.run_folder(run_dir)
+    made_before = overwriting.model("made_by", MADE_BY)
+    overwriting.refuse(args, [Output("--output", output, lambda path: in_run or made_before(path))], read)
+    overwriting.refuse_unwritable(output)
     train, held_out = make_pairs(args, kind, config, run_dir)
     progress = fit(kind, config, train, held_out, run_dir, args.quiet)
     if progress.updates_done < config.updates:
@@ -59,7 +67,7 @@ def parse_arguments() -> Any:
     add("--held-out-input", type=Path, nargs="+", default=[], metavar="WAV",
         help="recordings to validate on (default: the last tenth of each recording)")  # fmt: skip
     add("--held-out-target", type=Path, nargs="+", default=[], metavar="WAV", help="and what came out")
-    command_line.add_channels(parser, "the inputs", "the targets")
+    channels.add_two(parser, "the inputs", "the targets")
     add("--signal", type=Path, metavar="WAV",
         help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
     add("--seconds", type=float, default=playing.SECONDS, metavar="S", help="of signal, for --device, --signal")
@@ -86,14 +94,14 @@ def parse_arguments() -> Any:
                          f"got {len(getattr(args, made))}")  # fmt: skip
     if not 10 <= args.seconds <= 3600:
         parser.error(f"--seconds: must lie between 10 and 3600, got {args.seconds:g}")
-    args.channel = command_line.channels_of(parser, args.channel)
+    args.channel = channels.both(parser, args.channel)
     return args
 
 
 def write_signal(path: Path, seconds: float, sample_rate: int, seed: int) -> None:
     """Write the training signal as a 24-bit WAV file."""
     signal = playing.make(seconds, sample_rate, seed)
-    with input_errors(), audio_files.writing(path, sample_rate, "24") as sink:
+    with input_errors(), audio_files.writing(path, sample_rate, "24", made_by=command_line.command_name()) as sink:
         sink.write(signal)
     print(f"wrote {path}")
 
@@ -139,14 +147,17 @@ def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: 
     x = playing.make(seconds, sample_rate, seed)
     circuit = hashlib.sha256(repr((device, sample_rate, devices.version(device))).encode() + x.tobytes()).hexdigest()
     kept = run_dir / f"device-{circuit[:16]}.npy"
-    if not kept.exists():
+    y = None
+    with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
+        y = np.load(kept)
+    if y is None or y.shape != x.shape:
         if not quiet:
             print(f"playing {seconds:g} s through the {device}", file=sys.stderr, flush=True)
         run_dir.mkdir(parents=True, exist_ok=True)
         y = devices.DEVICES[device](x[None], sample_rate)[0]
         with disk.replacing(kept) as partial:
             np.save(partial, y)
-    return Pair(x, np.load(kept))
+    return Pair(x, y)
 
 
 def fit(
@@ -204,7 +215,7 @@ def save(
 ) -> None:  # fmt: skip
     """Write the best model, read it back, and measure that: held-out recordings, sines, pure tones."""
     best = jax.tree.map(lambda a: a[0], jax.device_get(progress.best))
-    note = {"made_by": "experiments/pretrain.py", "model": args.model, "device": args.device,
+    note = {"made_by": MADE_BY, "model": args.model, "device": args.device,
             "config": config.model_dump(mode="json")}  # fmt: skip
     file = model_file(kind, best, note)
     with input_errors():

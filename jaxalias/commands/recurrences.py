@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import rnn
 
-from jaxalias.commands import benchmark, command_line
+from jaxalias.commands import benchmark, command_line, overwriting
 from jaxalias.commands.stages import Work
 from jaxalias.models import lstm, lstm_kernel
 
@@ -24,6 +24,7 @@ Recurrence = Callable[[dict, jax.Array, tuple], tuple]
 def main() -> None:
     """The command."""
     args = parse_arguments()
+    overwriting.refuse(args, [], [])
     if jax.default_backend() != "gpu":
         raise command_line.BadInputError(f"needs a GPU that JAX sees (jax[cuda13]), got {jax.default_backend()}")
     work = draw(args.hidden, args.batch, args.samples, args.inputs)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxalias import models
-from jaxalias.commands import command_line
+from jaxalias.commands import channels, command_line, overwriting
 from jaxalias.commands.command_line import BadInputError
 from jaxalias.signals import audio_files
 from jaxalias.signals.audio_files import AudioFileError, Sink, Source
@@ -35,7 +35,8 @@ class Playing(NamedTuple):
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    refuse_overwriting(args)
+    output = overwriting.Output("--output", args.output, overwriting.audio)
+    overwriting.refuse(args, [output], overwriting.inputs(model=args.model, input=args.input))
     file = command_line.load_model(args.model, args.sample_rate)
     network = chosen(file, args.submodel)
     knobs = command_line.knobs_of(file, network, args.knobs)
@@ -44,7 +45,9 @@ def main() -> None:
     try:
         with (
             audio_files.reading(args.input, args.channel) as source,
-            audio_files.writing(args.output, source.sample_rate, args.bits, source.length) as sink,
+            audio_files.writing(
+                args.output, source.sample_rate, args.bits, source.length, command_line.command_name()
+            ) as sink,
         ):
             for warning in source.warnings:
                 print(f"render.py: {warning}", file=sys.stderr)
@@ -88,24 +91,12 @@ def parse_arguments() -> Any:
         metavar="N",
         help="which model of a container, from 1, the smallest (default: the largest)",
     )
-    command_line.add_channel(parser, "the input")
+    channels.add_one(parser, "the input")
     command_line.add_knobs(parser)
     command_line.add_sample_rate(parser)
     parser.add_argument("--bits", choices=["16", "24", "float"], default="24", help="of the output's samples")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the model")
     return parser.parse_args()
-
-
-def refuse_overwriting(args: Any) -> None:
-    """The files that are written must be neither those that are read nor each other."""
-    written = [("--output", args.output), ("--json", args.json)]
-    read = [("--model", args.model), ("--input", args.input)]
-    for option, path in ((option, path) for option, path in written if path is not None):
-        for other, taken in read:
-            if path.exists() and taken.exists() and path.samefile(taken):
-                raise BadInputError(f"{option} {path} is the file of {other}; give another name")
-    if args.json is not None and args.json.resolve() == args.output.resolve():
-        raise BadInputError(f"--json {args.json} is the file of --output; give another name")
 
 
 def chosen(file: ModelFile, number: int | None) -> Network:

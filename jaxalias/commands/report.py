@@ -21,6 +21,10 @@ OWN_SETS_S = 7.5  # of the project's own sets likewise
 ALIAS_FREE = "alias-free teacher"
 
 
+PICTURES = ("spectrum.png", "harmonics.png", "nmr.png", "sweep.png")
+NAMES = ("table.md", "table.csv", *PICTURES, "index.html")
+
+
 @host.in_double_precision
 def write(
     folder: Path, record: dict[str, Any], candidates: Sequence[Candidate], performances: Sequence[Performance] = ()
@@ -38,7 +42,7 @@ def write(
     disk.write_text(markdown, "\n".join([*said, *sections, *(f"{line}\n" for line in tables.remarks(record))]))
     disk.write_text(table, tables.csv_table(tables.table_rows(record)))
 
-    spectrum, harmonic, nmr, sweeps = (folder / f"{n}.png" for n in ("spectrum", "harmonics", "nmr", "sweep"))
+    spectrum, harmonic, nmr, sweeps = (folder / name for name in PICTURES)
     tone = _tone(sample_rate)
     settled = {label: _play(player, tone)[round(SETTLING_S * sample_rate) :] for label, player in players.items()}
     pictures.spectrum_picture(settled, TONE_HZ, sample_rate, spectrum)

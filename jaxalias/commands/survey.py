@@ -11,8 +11,9 @@ import numpy as np
 
 import weights_import
 from jaxalias import disk, evaluation, models
-from jaxalias.commands import command_line, measuring
+from jaxalias.commands import command_line, measuring, overwriting
 from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands.overwriting import Input, Output
 from jaxalias.losses.nmr import AUDIBLE_DB
 from weights_import import ModelFile, Network
 
@@ -24,7 +25,14 @@ COLUMNS = ("rank", "path", "knobs", "format", "sample_rate", "parameters", "NMR-
 def main() -> None:
     """The command."""
     args = parse_arguments()
-    paths = list(command_line.find_files(args.paths))
+    outputs = [Output("--csv", args.csv, overwriting.table(COLUMNS))] if args.csv else []
+    own = [
+        path
+        for path, ours in ((args.csv, overwriting.table(COLUMNS)), (args.json, overwriting.result))
+        if path and path.is_file() and ours(path)
+    ]  # of the last time, in the folder of the library
+    paths = [path for path in command_line.find_files(args.paths) if not any(map(path.samefile, own))]
+    overwriting.refuse(args, outputs, [Input(path, "one of the files to be surveyed") for path in paths])
     if not paths:
         raise BadInputError(f"{', '.join(map(str, args.paths))}: must hold at least 1 file, got 0")
     sine_set = QUICK if args.quick else evaluation.SineSet()

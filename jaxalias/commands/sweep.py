@@ -1,6 +1,5 @@
 """Fine-tune at many settings: a grid over options of the config, or some of its points at random, in one table."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,11 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxalias.commands import command_line, fine_tuning, grid, measuring, sweep_table
+from jaxalias.commands import channels, command_line, fine_tuning, grid, measuring, overwriting, sweep_table
 from jaxalias.commands.command_line import BadInputError
 from jaxalias.commands.evaluate import at_rates
 from jaxalias.commands.fine_tuning import Group, Task, Training
 from jaxalias.commands.grid import Point
+from jaxalias.commands.overwriting import Input
 from jaxalias.config.presets import PRESETS
 from jaxalias.evaluation import audio_set
 from weights_import import ModelFile
@@ -46,6 +46,7 @@ def main() -> None:
     """The command."""
     args = parse_arguments()
     sweeps = list(plan(args))
+    refuse_overwriting(args, sweeps)
     claimed = [(task, fine_tuning.claim(task)) for sweep in sweeps for task in sweep.tasks]
     command_line.tell_assumed(sweep.source for sweep in sweeps)
     record = {
@@ -100,7 +101,7 @@ def parse_arguments() -> Any:
     )  # fmt: skip
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE",
         help="music to play through teacher and students, WAV or FLAC: ESR and MRSL against the teacher")  # fmt: skip
-    command_line.add_channel(parser, "--audio")
+    channels.add_one(parser, "--audio")
     add(
         "--student", nargs="+", default=[], metavar="FILE",
         help="students made elsewhere, to be compared with; where there are several models as NAME=FILE, with NAME the "
@@ -113,7 +114,7 @@ def parse_arguments() -> Any:
 
 def plan(args: Any) -> Iterator[Sweep]:
     """What is to be done, checked as far as it can be before the training."""
-    run_dir = args.run_dir or Path("runs") / f"sweep-{args.preset}"
+    run_dir = run_dir_of(args)
     changes = grid.choose(grid.parse(args.set), args.random, args.seed)
     sources = list(fine_tuning.load(list(command_line.find_files(args.model)), args.sample_rate))
     if not sources:
@@ -133,6 +134,23 @@ def plan(args: Any) -> Iterator[Sweep]:
             for point in points
         )
         yield Sweep(source, folder, points, tasks, tuple(students[path.stem]), clips[source.sample_rate], heard)
+
+
+def refuse_overwriting(args: Any, sweeps: Sequence[Sweep]) -> None:
+    """Refuse to write over what is read or was not made by a sweep."""
+    read = [Input(sweep.source.path, "one of the models") for sweep in sweeps]
+    read += [Input(Path(file.path), "one of the students") for sweep in sweeps for file in sweep.students]
+    read += overwriting.inputs(audio=args.audio)
+    overwriting.refuse(args, [], read)
+    names = ("table.md", "table.csv", *(f"pareto_{sweep.source.path.stem}.png" for sweep in sweeps))
+    overwriting.refuse_in(args, "--run-dir", run_dir_of(args), names, read, overwriting.sweep_folder)
+    for sweep in sweeps:
+        overwriting.refuse_in(args, "--run-dir", sweep.folder, ["marks.json"], read, overwriting.marks)
+
+
+def run_dir_of(args: Any) -> Path:
+    """The folder of the sweep."""
+    return args.run_dir or Path("runs") / f"sweep-{args.preset}"
 
 
 def students_of(
@@ -167,7 +185,7 @@ def begin(sweep: Sweep, args: Any) -> dict[str, Any]:
         "students": {str(student.path): command_line.digest(student.path) for student in sweep.students},
         "audio": sweep.heard,
     }
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = command_line.read_json(path)
     if known.get("inputs") != inputs:
         teacher = measuring.candidate_of(sweep.source, sweep.source.network, "teacher")
         others = [measuring.candidate_of(student, student.network, "student") for student in sweep.students]
@@ -238,8 +256,8 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
             result["failed"] = f"cannot be measured: {error}"
     if result["failed"]:
         print(f"{task.label}: {result['failed']}", file=sys.stderr)
-    if not training.updates_here and path.exists():  # trained and timed by an earlier run
-        before = json.loads(path.read_text())
+    before = command_line.read_json(path)
+    if not training.updates_here and before:  # trained and timed by an earlier run
         result |= {key: before[key] for key in ("seconds", "updates_here", "trained_together")}
     command_line.write_json(path, result)
     return entry_of(result, path)
@@ -248,9 +266,9 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
 def finished(task: Task, sweep: Sweep) -> dict[str, Any] | None:
     """The entry of a point that an earlier run has finished and, unless it failed, played the same music through."""
     path = task.run_dir / "result.json"
-    if not path.exists():
+    result = command_line.read_json(path)
+    if not result:
         return None
-    result = json.loads(path.read_text())
     return entry_of(result, path) if result["failed"] or result["audio_files"] == sweep.heard else None
 
 
@@ -267,7 +285,7 @@ def write(args: Any, record: dict[str, Any]) -> list[Path]:
     """Tables, pictures and, if asked for, JSON, as far as the points are known."""
     for block in record["models"]:
         sweep_table.mark_front(block["points"])
-    run_dir = args.run_dir or Path("runs") / f"sweep-{args.preset}"
+    run_dir = run_dir_of(args)
     written = sweep_table.write(run_dir, record)
     if args.json:
         command_line.write_json(args.json, record)

@@ -17,6 +17,8 @@ import soundfile
 from jaxalias import disk
 from jaxalias.reporting import tables
 
+GENERATOR = '<meta name="generator" content="jaxalias">'
+"""Stands in every page, so that it is known again."""
 _HERE = files("jaxalias.reporting")
 _CAPTIONS = {
     "spectrum": "Spectra of the settled answers to one sine. Harmonics belong there; what lies between is aliasing.",

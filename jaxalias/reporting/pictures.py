@@ -26,6 +26,8 @@ from jaxalias.targets import harmonics
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, which the colour-blind tell apart."""
+SOFTWARE = "jaxalias"
+"""Stands in every picture, so that it is known again."""
 INK, _DPI = "0.2", 120
 _MODELS = ("teacher", "student")  # stimuli that have a model's colour
 _LOBE_BINS = 6  # half the Chebyshev window's main lobe: arccosh(10^(120 / 20)) / pi = 4.6 bins, and rounding
@@ -294,4 +296,4 @@ def _legend(figure: Figure, axis: Axes) -> None:
 def save(figure: Figure, path: Path) -> None:
     """As PNG, byte for byte the same for the same picture."""
     with disk.replacing(path) as partial:
-        figure.savefig(partial, dpi=_DPI, format="png", metadata={"Software": None})
+        figure.savefig(partial, dpi=_DPI, format="png", metadata={"Software": SOFTWARE})

@@ -6,6 +6,7 @@ Rates are converted by libsoxr (quality VHQ, linear phase, delay compensated): i
 and a signal in blocks comes out bit for bit as the signal in one piece.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ import soxr
 from jaxtyping import Float
 
 from jaxalias import disk
+from jaxalias.signals import audio_headers
 
 Signal = Float[np.ndarray, "t"]
 Bits = Literal["16", "24", "float"]
@@ -26,14 +28,9 @@ Bits = Literal["16", "24", "float"]
 BLOCK = 65_536  # samples read at a time
 QUIET_DB = -50.0  # peak: below this a converter's noise is what a recording holds
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+_READ_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
+_MADE_BY = "jaxalias:"
 _BYTES = {"16": 2, "24": 3, "float": 4}
-_WIDTHS = {
-    "PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
-}  # fmt: skip
-_HEADER_BYTES = {"WAV": 0, "WAVEX": 0, "RF64": 0, "AU": 0, "AIFF": 8, "W64": 24}  # counted with a chunk of samples
-_LENGTH_IN_LOG = r"^\s*(?:data|SSND|Data Size|Data size) *: *(\d+)(?: \(should be (\d+)\))?"
-_UNKNOWN_BYTES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))  # in headers of streams
-_HEADER_AT_MOST = 1024
 _WAV_MAX_BYTES = 2**32 - 2**16  # a WAV header counts in 32 bits; RF64 is the same file with 64
 
 
@@ -64,6 +61,7 @@ class Sink:
 
     def __init__(self, path: Path, file: soundfile.SoundFile, bits: Bits) -> None:
         self.clipped, self.peak, self.length = 0, 0.0, 0
+        self.digest = hashlib.sha256()  # of the samples as the file holds them
         self._path, self._file, self._bits = path, file, bits
 
     def write(self, block: Signal) -> None:
@@ -75,6 +73,7 @@ class Sink:
         if self._bits != "float":
             data, clipped = quantise(block, int(self._bits))
             self.clipped += clipped
+        self.digest.update(data.tobytes())
         self._file.write(data)
 
 
@@ -116,14 +115,16 @@ def reading(path: str | os.PathLike[str], channel: int | None = None) -> Iterato
         raise AudioFileError(f"{path}: must be an audio file that libsndfile reads: {_reason(error)}") from None
     with file:
         if file.frames == 0:
-            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0{_unfinished(path)}")
+            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0{audio_headers.unfinished(path)}")
         index, warnings = _choose(path, file, channel)
-        warnings += _cut_off(path, file)
+        warnings += audio_headers.cut_off(path, file)
         yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file, index))
 
 
 @contextmanager
-def writing(path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: int = 0) -> Iterator[Sink]:
+def writing(
+    path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: int = 0, made_by: str = ""
+) -> Iterator[Sink]:
     """Write a mono WAV file that takes its name only once it is complete.
 
     Until the block of the `with` ends without an error the samples stand under another name beside it; an
@@ -133,6 +134,7 @@ def writing(path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: 
         sample_rate: in Hz.
         bits: 16 or 24 bit PCM (rounded, no dither, clipped and counted), or 32-bit float.
         length: samples to come, if known: beyond 4 GiB the file is an RF64, which WAV readers know too.
+        made_by: the name of who writes it, for `made_by`; a word.
 
     Raises:
         AudioFileError: the folder or the disk does not take the file.
@@ -147,9 +149,27 @@ def writing(path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: 
             disk.replacing(target) as partial,
             soundfile.SoundFile(partial, "w", sample_rate, 1, _SUBTYPES[bits], format=form) as file,
         ):
-            yield Sink(target, file, bits)
+            sink = Sink(target, file, bits)
+            yield sink
+            if made_by:
+                file.comment = f"{_MADE_BY} {made_by} {sink.digest.hexdigest()}"
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioFileError(f"{path}: cannot be written: {_reason(error)}") from None
+
+
+def made_by(path: str | os.PathLike[str]) -> str | None:
+    """Who wrote an audio file with `writing`, if anyone did and its samples are still the same."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            found = re.fullmatch(rf"{_MADE_BY} (\S+) ([0-9a-f]{{64}})", file.comment)
+            if not found or file.subtype not in _READ_AS:
+                return None
+            digest = hashlib.sha256()
+            for block in file.blocks(BLOCK, dtype=_READ_AS[file.subtype]):
+                digest.update(block.tobytes())
+    except (soundfile.SoundFileError, TypeError, OSError):
+        return None
+    return found[1] if digest.hexdigest() == found[2] else None
 
 
 def resampled(blocks: Iterable[Signal], from_hz: int, to_hz: int) -> Iterator[Signal]:
@@ -221,35 +241,6 @@ def _choose(path: Path, file: soundfile.SoundFile, channel: int | None) -> tuple
             f"with --channel {best + 1} or --channel 1"
         )
     return 0, (f"{path}: has {count} channels; only the first is used",)
-
-
-def _cut_off(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
-    """A warning where the header of an uncompressed file says more samples than are there.
-
-    libsndfile reads what there is, and only its log says that it is less. Writers that could not know the length put
-    the largest number there.
-    """
-    if file.format not in _HEADER_BYTES:
-        return ()
-    found = re.search(_LENGTH_IN_LOG, file.extra_info, re.MULTILINE)
-    said = int(found[1]) if found else 0
-    if found is None or (file.format != "RF64" and any(said in unknown for unknown in _UNKNOWN_BYTES)):
-        return ()
-    width = _WIDTHS.get(file.subtype, 0) * file.channels
-    if width:
-        frames = (said - _HEADER_BYTES[file.format]) // width
-    else:
-        frames = round(file.frames * said / int(found[2] or said))
-    if frames <= file.frames:
-        return ()
-    lengths = (f"{length} samples ({length / file.samplerate:.2f} s)" for length in (frames, file.frames))
-    return ("{}: was cut off: its header says {}, it holds {}".format(path, *lengths),)
-
-
-def _unfinished(path: Path) -> str:
-    """Why a file holds nothing, where bytes follow its header."""
-    size = path.stat().st_size
-    return f" by its header, though it has {size} bytes: a recorder did not finish it" if size > _HEADER_AT_MOST else ""
 
 
 def _blocks(path: Path, file: soundfile.SoundFile, index: int) -> Iterator[Signal]:

@@ -199,7 +199,7 @@ def _refuse_short(name: str, held: int, wanted: int, where: str = "") -> None:
 def _resolution(samples: np.ndarray) -> float:
     """The step of the integers that a file holds, 0 for one of floating-point numbers."""
     for bits in (8, 16, 24):
-        scaled = samples * 2.0 ** (bits - 1)
-        if np.array_equal(scaled, np.rint(scaled)):
+        parts = samples[:65_536], samples  # the first says at once that it is not this one
+        if all(np.array_equal(scaled, np.rint(scaled)) for scaled in (part * 2.0 ** (bits - 1) for part in parts)):
             return 2.0 ** (1 - bits)
     return 0.0

@@ -168,7 +168,7 @@ class Checkpoints:
         of_this_run = [self._run_of(step) == self._run for step in self._whole]
         if not path.exists():
             disk.write_text(path, text)
-        elif (of_this_run and all(of_this_run)) or (found is None and new):
+        elif (of_this_run and all(of_this_run)) or (found is None and new and _was_object(path)):
             self._say(f"{path}: was damaged and is written anew for this run")
             disk.write_text(path, text)
         elif found is not None:
@@ -176,11 +176,9 @@ class Checkpoints:
                 f"{self._folder}: this folder holds another run: {differing[0]} is {there.get(differing[0])!r} there "
                 f"and {here.get(differing[0])!r} here; give another run folder, or the arguments of that run"
             )
-        elif of_this_run:
-            raise CheckpointMismatchError(
-                f"{path}: is damaged, and the checkpoints there are of a run with other arguments; give these, or "
-                "another run folder"
-            )
+        elif of_this_run or new:
+            what = "is not what a run writes" if new else "is damaged, and the checkpoints there are of another run"
+            raise CheckpointMismatchError(f"{path}: {what}; give another run folder, or the arguments of that run")
 
     def _run_of(self, step: int) -> str:
         return str(json.loads((self._at(step) / _PROGRESS).read_text())[_RUN])
@@ -218,6 +216,11 @@ def _read_object(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _was_object(path: Path) -> bool:
+    """Whether a file that is no JSON can be what is left of an object."""
+    return path.read_bytes().strip(b"\0 \n")[:1] in (b"", b"{")
 
 
 def _remove(path: Path) -> None:

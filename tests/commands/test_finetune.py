@@ -402,3 +402,29 @@ def test_two_hosts_with_one_command_line(finished, tmp_path):
     shared, single = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("both", "alone"))
     for ours, theirs in zip(shared["history"], single["history"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["run.json", "one host"])
+def test_what_one_host_refuses_ends_both(tmp_path, fault):
+    """The first alone compares run.json; the second alone is given a model that is not there."""
+    model = lstm(tmp_path / "amp.json", ALIASING)
+    if fault == "run.json":
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "run.json").write_text(json.dumps({"config": {"updates": 7}}))
+    arguments = ["--distributed", "--run-dir", tmp_path / "run", "--updates", 4, "--batch-size", 8]
+    hosts = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    both = [
+        subprocess.Popen(
+            [*COMMAND, *map(str, arguments), "--model", model if index == 0 or fault == "run.json" else "absent.json"],
+            env=os.environ | hosts | {"JAX_PROCESS_ID": str(index)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [2, 2]
+    lines = [next(line for line in text.splitlines() if line.startswith("finetune.py: ")) for text in said]
+    refused, other = lines if fault == "run.json" else reversed(lines)
+    assert ("holds another run: config.batch_size" if fault == "run.json" else "absent.json") in refused
+    assert other == "finetune.py: another host could not go on, its message says why"

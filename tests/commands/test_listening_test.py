@@ -118,6 +118,14 @@ def test_same_seed_same_files(written: Path, monkeypatch, tmp_path: Path) -> Non
         (["--teacher", "{amp}", "--audio", "{riff}", "{riff}"], "music/riff is there twice"),
         (["--teacher", "{amp}", "--audio", "all={riff}"], "a group's name must not be"),
         (["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{late}"], "samples late, it must be within 0.5 s"),
+        (
+            ["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{brief}"],
+            "brief.wav: must be as long",
+        ),
+        (
+            ["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{other}"],
+            "other.wav: must be what a device",
+        ),
         (["--teacher", "{amp}", "--seconds", "0.1"], "--seconds: must be at least 0.4"),
         (["--teacher", "{amp}", "--output", "{riff}"], "--output"),
     ],
@@ -126,8 +134,10 @@ def test_bad_input_is_one_line_and_exit_2(arguments, words, riff, tmp_path, monk
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "late.wav", np.r_[np.zeros(23_000), soundfile.read(riff)[0]], RATE)
     soundfile.write(tmp_path / "short.wav", np.ones(RATE // 10), RATE)
+    soundfile.write(tmp_path / "brief.wav", soundfile.read(riff)[0][: RATE * 9 // 20], RATE)
+    soundfile.write(tmp_path / "other.wav", np.random.default_rng(7).uniform(-0.3, 0.3, RATE), RATE)
     places = {"amp": lstm(tmp_path / "amp.json"), "nam": wavenet(tmp_path / "amp.nam"), "riff": riff}
-    places |= {name: tmp_path / f"{name}.wav" for name in ("silent", "short", "late")}
+    places |= {name: tmp_path / f"{name}.wav" for name in ("silent", "short", "late", "brief", "other")}
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, *(argument.format(**places) for argument in arguments))

@@ -22,6 +22,19 @@ def test_a_late_recording_turned_over_is_aligned(x: np.ndarray) -> None:
     np.testing.assert_array_equal(aligned[:4900], x[:4900])
 
 
+@pytest.mark.parametrize(("delay", "length"), [(0, 3000), (37, 5037), (700, 4000), (-400, 4600), (20_000, 40_000)])
+def test_a_recording_is_compared_where_it_holds_the_clip(x: np.ndarray, delay: int, length: int) -> None:
+    y = np.tanh(3 * x)
+    recording = np.r_[np.zeros(max(0, delay)), y[max(0, -delay) :], np.zeros(length)][:length]
+    performance = audio_set.perform([TEACHER], audio_set.Clip("riff", x, recording))
+    start, stop = max(0, -delay), min(5000, length - delay)
+    assert (performance.delay, performance.held) == (delay, (start, stop))
+    np.testing.assert_array_equal(performance.reference[start:stop], y[start:stop])
+    assert len(performance.reference) == 5000
+    esr = audio_set.evaluate([performance], RATE)[0]["ESR"]
+    assert esr is None or esr < -250  # to the rounding of two tanh
+
+
 def test_without_a_recording_the_teacher_is_the_reference(x: np.ndarray) -> None:
     steps: list[str] = []
     performance = audio_set.perform([TEACHER, QUIETER], audio_set.Clip("riff", x), steps.append)

@@ -170,12 +170,17 @@ def test_a_damaged_run_json_is_written_anew_where_the_checkpoints_are_of_this_ru
 @pytest.mark.parametrize("text", ["", "{", '{"config": {"updates": 30', "[]", "null", "\0" * 40, "{}" * 2])
 def test_a_damaged_run_json_does_not_hide_another_run(folder: Path, text: str) -> None:
     (folder / "run.json").write_text(text)
-    with pytest.raises(CheckpointMismatchError, match=r"run\.json: is damaged, and the checkpoints there are of a run"):
+    with pytest.raises(CheckpointMismatchError, match=r"run\.json: is damaged, and the checkpoints there are of"):
         opened(folder, {**IDENTITY, "seed": 1})
     assert (folder / "run.json").read_text() == text
-    shutil.rmtree(folder / "checkpoints")
-    checkpoints, said = opened(folder, {**IDENTITY, "seed": 1})  # nothing is lost any more
-    assert checkpoints.steps() == [] and "written anew" in said
+    shutil.rmtree(folder / "checkpoints")  # nothing is lost any more ...
+    if text[:1] in ("[", "n"):  # ... but this was never the file of a run
+        with pytest.raises(CheckpointMismatchError, match=r"run\.json: is not what a run writes; give another run"):
+            opened(folder, {**IDENTITY, "seed": 1})
+        assert (folder / "run.json").read_text() == text
+    else:
+        checkpoints, said = opened(folder, {**IDENTITY, "seed": 1})
+        assert checkpoints.steps() == [] and "written anew" in said
 
 
 def test_the_key_that_differs_is_named(folder: Path) -> None:

@@ -1,0 +1,43 @@
+"""What the header of an audio file says, and whether the file holds it [disk]."""
+
+import re
+from pathlib import Path
+
+import soundfile
+
+_WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+_HEADER_BYTES = {"WAV": 0, "WAVEX": 0, "RF64": 0, "AU": 0, "AIFF": 8, "W64": 24}  # counted with a chunk of samples
+_LENGTH_IN_LOG = r"^\s*(?:data|SSND|Data Size|Data size) *: *(\d+)(?: \(should be (\d+)\))?"
+_UNKNOWN_BYTES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))  # in headers of streams
+_HEADER_AT_MOST = 1024
+
+
+def cut_off(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
+    """A warning where the header of an uncompressed file says more samples than are there.
+
+    libsndfile reads what there is, and only its log says that it is less. Writers that could not know the length put
+    the largest number there.
+    """
+    if file.format not in _HEADER_BYTES:
+        return ()
+    found = re.search(_LENGTH_IN_LOG, file.extra_info, re.MULTILINE)
+    said = int(found[1]) if found else 0
+    if found is None or (file.format != "RF64" and any(said in unknown for unknown in _UNKNOWN_BYTES)):
+        return ()
+    width = _WIDTHS.get(file.subtype, 0) * file.channels
+    if width:
+        frames = (said - _HEADER_BYTES[file.format]) // width
+    else:
+        frames = round(file.frames * said / int(found[2] or said))
+    if frames <= file.frames:
+        return ()
+    lengths = (f"{length} samples ({length / file.samplerate:.2f} s)" for length in (frames, file.frames))
+    return ("{}: was cut off: its header says {}, it holds {}".format(path, *lengths),)
+
+
+def unfinished(path: Path) -> str:
+    """Why a file holds nothing, where bytes follow its header."""
+    size = path.stat().st_size
+    return f" by its header, though it has {size} bytes: a recorder did not finish it" if size > _HEADER_AT_MOST else ""
