@@ -299,7 +299,7 @@ def print_table(rows: list[list[str]], title: str) -> None:
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
     for row in rows[1:]:
         table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -1,9 +1,13 @@
 """What is played: the figures against slow ones and closed forms, and the sets that the project makes."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
+import soundfile
 from losses.test_nmr import slow_nmr
 
 from jaxalias import evaluation, models
@@ -143,20 +147,29 @@ def test_a_clip_that_is_cut_in_a_note_keeps_its_figures() -> None:
     assert figures[0]["NMR"] == pytest.approx(figures[1]["NMR"], abs=1.0)
 
 
-@pytest.mark.parametrize("rate", [44_100, 48_000])
-def test_own_sets_hold_every_kind_of_note_at_both_levels(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_sets_hold_every_kind_of_note_at_both_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     for kind in ("single_notes", "bend", "two_notes", "pinched_harmonics"):
         make = getattr(high_playing, kind)
         monkeypatch.setattr(
             high_playing, kind, lambda *given, make=make, kind=kind: (drawn.append(kind), make(*given))[1]
         )
-    x = played.own_sets(rate)
-    assert x.shape == (3, 10 * rate) and len(set(drawn)) == 4
+    x = played.own_sets(48_000)
+    assert x.shape == (3, 480_000) and len(set(drawn)) == 4
     np.testing.assert_allclose(np.max(np.abs(x), axis=1), [0.9, 0.9, 0.25])
     np.testing.assert_allclose(x[2] / 0.25, x[1] / 0.9, atol=1e-12)
     pieces = np.max(np.abs(x[1].reshape(8, -1)), axis=1)
     assert np.all(pieces > 0.8)  # a fade takes from a note that begins a piece
+
+
+def test_own_sets_are_the_same_notes_at_every_rate_and_no_training_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(played, "SECONDS", 2.5)
+    at_24_khz, at_48_khz = played.own_sets(24_000), played.own_sets(48_000)
+    halved = scipy.signal.resample_poly(at_48_khz, 1, 2, axis=1)
+    assert np.sum((at_24_khz - halved) ** 2) < 1e-2 * np.sum(halved**2)  # what lies about 12 kHz aside
+    for seed in (0, 1):
+        training = high_playing.high_playing(2.5, 48_000, seed, quietest_db=0.0)
+        assert np.abs(np.corrcoef(training, at_48_khz[1])[0, 1]) < 0.1
 
 
 def test_record_of_a_set_has_both_levels_of_high_playing() -> None:
@@ -166,3 +179,49 @@ def test_record_of_a_set_has_both_levels_of_high_playing() -> None:
     high = played.record_of_set("high_playing", comparison)
     assert high["self"]["audible"] == 0.5
     assert [(level["peak"], level["self"]["audible"]) for level in high["levels"]] == [(0.9, 0.2), (0.25, 0.8)]
+
+
+def found_by(data_dir: Path, x: np.ndarray, rate: int, *paths: str) -> list[played.Comparison]:
+    weights_import = pytest.importorskip("weights_import")
+    candidates = []
+    for path, role in zip(paths, ("teacher", "student"), strict=False):
+        network = weights_import.load(data_dir / "models" / path).network
+        play = evaluation.player(models.build(network.config), network.params)
+        candidates.append(Candidate(path, role, play))
+    return played.measure(candidates, x, rate).models
+
+
+def near(sums: list[Sums], wanted: tuple[float, float, float], *, db: float, nmr_db: float, share: float) -> None:
+    found = played.figures(sums)
+    assert found["ESR"] == pytest.approx(wanted[0], abs=db), found
+    assert found["NMR"] == pytest.approx(wanted[1], abs=nmr_db), found
+    assert found["audible"] == pytest.approx(wanted[2], abs=share), found
+
+
+BROADCAST = ("nam/broadcast_tcn_teacher.nam", "published_students/broadcast_tcn_student.nam")
+MESA = ("guitarml/MesaMiniRec_HighGain_DirectOut.json", "published_students/mesa_lstm_student.json")
+
+
+@pytest.mark.parametrize(
+    ("paths", "teacher", "student"),
+    [
+        (BROADCAST, (-25.6, 14.0, 0.73), (-11.8, 0.2, 0.77)),
+        (MESA, (-23.4, 25.5, 0.79), (-11.6, -4.2, 0.73)),
+    ],
+)
+def test_published_models_on_high_playing(
+    paths: tuple[str, str], teacher: tuple[float, ...], student: tuple[float, ...], data_dir: Path
+) -> None:
+    """What was found with other notes of the same kind at full level: within what ten seconds of notes tell."""
+    compared = found_by(data_dir, played.own_sets(44_100)[1:2], 44_100, *paths)
+    for model, wanted in zip(compared, (teacher, student), strict=True):
+        near(model.teacher, wanted, db=2.0, nmr_db=6.0, share=0.15)
+
+
+def test_published_models_on_a_recorded_guitar(data_dir: Path) -> None:
+    """Golden: changes only if the definition of the figures does. The teacher at 32 times its rate is within -84 dB."""
+    x, rate = soundfile.read(data_dir / "audio" / "guitar_1" / "input_reroute.wav")
+    teacher, student = found_by(data_dir, x[None], rate, *BROADCAST)
+    near(teacher.own, (-29.3, -27.2, 0.0), db=0.1, nmr_db=0.1, share=0.0)
+    near(student.own, (-39.1, -38.0, 0.0), db=0.1, nmr_db=0.1, share=0.0)
+    near(student.teacher, (-7.5, -4.2, 0.807), db=0.1, nmr_db=0.1, share=0.01)
