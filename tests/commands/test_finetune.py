@@ -55,6 +55,7 @@ def test_result_has_what_the_interface_promises(finished):
     assert (teacher["role"], student["role"]) == ("teacher", "student")
     assert teacher["metrics"]["HESR-T"] is None
     assert "HESR-T" in teacher["notes"]
+    assert set(student["played"]) == {"playing", "high_playing"} and len(result["verdict"]) == 1
     assert len(student["per_tone"]["NMR-S"]) == len(student["per_tone"]["f0_hz"]) == 264
     for name in ("table.md", "result.json", "spectrum.png", "nmr.png", "index.html"):
         assert (folder / "run" / name).stat().st_size > 100
