@@ -46,7 +46,7 @@ def fault(key: str, rule: str, value: Any, remedy: str | None = None) -> ModelFi
 def shown(value: Any) -> str:
     """A value as an error shows it: short, and with JSON's null, true and false."""
     text = " ".join(_REPR.repr(value).split())  # a tensor is shown over several lines
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " ..."
 
 
 @contextmanager
@@ -68,7 +68,7 @@ class _Repr(reprlib.Repr):
 
 _REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
-_LONGEST = 300  # characters, of all its parts together
+_LONGEST = 120  # characters, of all its parts together
 
 
 class Rate(NamedTuple):

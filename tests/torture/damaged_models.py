@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import jax
 import model_kinds
 import numpy as np
 import soundfile
@@ -38,6 +39,7 @@ from weights_import import ModelFile, ModelFileError, rehearsal
 
 SLOWEST_S = 20.0  # a file takes some ms; the machine may be busy
 MEMORY_KIB = 600 * 1024
+FORGET_EVERY = 200
 PLAYED_BY_COMMAND = 40  # of those that are read, one in so many; all are played
 LONGEST_LINE = 1000
 SHARES = {"NAM": 5, "recurrent": 3, "PyTorch": 2}
@@ -269,6 +271,8 @@ def torture(count: int, seed: int, folder: Path, only: Sequence[str] | None = No
     failures: list[dict[str, Any]] = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for damage in damaged_model_files(count, seed, only):
+        if damage.number % FORGET_EVERY == 0:
+            jax.clear_caches()  # compiled models are kept as long as the process lives
         try:
             file, refusal = attempt(damage, folder)
         except Exception as error:
