@@ -43,7 +43,8 @@ def main() -> None:
             refuse_trained_on(args.audio, args.train_audio)
         claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
-    command_line.tell_assumed(job.source for job in jobs)
+    if not args.quiet:  # else it stands in the result alone
+        command_line.tell_assumed(job.source for job in jobs)
     several = len(jobs) > 1
     results: dict[str, Training] = {}
     records = []

@@ -48,7 +48,8 @@ def main() -> None:
     sweeps = list(plan(args))
     refuse_overwriting(args, sweeps)
     claimed = [(task, fine_tuning.claim(task)) for sweep in sweeps for task in sweep.tasks]
-    command_line.tell_assumed(sweep.source for sweep in sweeps)
+    if not args.quiet:  # else it stands in the record alone
+        command_line.tell_assumed(sweep.source for sweep in sweeps)
     record = {
         "preset": args.preset,
         "models": [begin(sweep, args) for sweep in sweeps],
