@@ -132,7 +132,7 @@ def fine_tuned(source: ModelFile, params: Sequence[Params], training: dict[str, 
             student, document = form.finish(part.document, teacher, _rounded(new, like=teacher.params), training)
             networks.append(teacher._replace(params=student))
             finished.append(document)
-        whole = form.join(source.document, finished, training)
+        whole = form.join(source.document, finished, training, (source.network, networks[-1]))
     return dataclasses.replace(source, networks=tuple(networks), document=whole)
 
 

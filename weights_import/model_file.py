@@ -112,7 +112,7 @@ def _whole(document: Any) -> tuple[Part, ...]:
     return (Part("", "", document),)
 
 
-def _only(document: Any, parts: Sequence[Any], note: dict | None) -> Any:
+def _only(document: Any, parts: Sequence[Any], note: dict | None, pair: Any = None) -> Any:
     return parts[0]
 
 
@@ -128,7 +128,8 @@ class Format(NamedTuple):
     A format whose files may hold several networks also has
 
     split(document): the parts with one network each, in the file's order, for the three functions above.
-    join(document, parts, note): a copy with other parts, and what a note, if there is one, changes around them.
+    join(document, parts, note, pair): a copy with other parts, and what a note, if there is one, changes around them;
+        the pair is then the largest network as it was and as it is.
     """
 
     name: str
@@ -137,7 +138,7 @@ class Format(NamedTuple):
     write: Callable[[Any, Config, Params], Any]
     finish: Callable[[Any, Network, Params, dict], tuple[Params, Any]]
     split: Callable[[Any], tuple[Part, ...]] = _whole
-    join: Callable[[Any, Sequence[Any], dict | None], Any] = _only
+    join: Callable[..., Any] = _only
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import Field, FiniteFloat
 
 from jaxalias.config import Record
-from weights_import import checks, metadata
-from weights_import.model_file import Part, fault
+from weights_import import checks, metadata, nam_levels
+from weights_import.model_file import Network, Part, fault
 
 _ARCHITECTURE = "SlimmableContainer"
 _OTHER_VERSION = "export it again with today's trainer, or look for a newer version of this program"
@@ -56,18 +56,24 @@ def split(document: dict) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def join(document: dict, parts: Sequence[dict], note: dict | None) -> dict:
-    """The file with other parts. With a note it goes to the container too, and levels are those of the largest part."""
+def join(document: dict, parts: Sequence[dict], note: dict | None, pair: tuple[Network, Network] | None = None) -> dict:
+    """The file with other parts. With a note it goes to the container too, and levels are those of the largest part.
+
+    Args:
+        pair: the largest network as it was and as it is: levels that the container alone has are moved by these.
+    """
     if document.get("architecture") != _ARCHITECTURE:
         return parts[0]
     submodels = [{**held, "model": part} for held, part in zip(document["config"]["submodels"], parts, strict=True)]
     joined = {**document, "config": {**document["config"], "submodels": submodels}}
-    if note is None:
+    if note is None or pair is None:
         return joined
     own, largest = metadata.of(document), metadata.of(parts[-1])
-    levels = {key: largest[key] for key in ("loudness", "gain") if key in own and key in largest}
-    how = dict.fromkeys(levels, "that of the largest model, see there")
-    return metadata.with_note(joined, metadata.about(note, how), **levels)
+    levels = {key: largest[key] for key in nam_levels.Levels._fields if key in own and key in largest}
+    alone = {key: value for key, value in own.items() if key not in levels}
+    moved, how = nam_levels.corrected(alone, *pair)
+    how |= dict.fromkeys(levels, "that of the largest model, see there")
+    return metadata.with_note(joined, metadata.about(note, how), **levels, **moved)
 
 
 def check_version(version: Any) -> None:

@@ -73,6 +73,23 @@ def test_every_model_of_a_fine_tuned_container_is_changed_and_nothing_else(tmp_p
     np.testing.assert_allclose(nested[:-1], before[:-1] * 1.25, rtol=1e-6)
 
 
+def test_levels_that_the_container_alone_has_follow_its_largest_model(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(nam_levels, "level_signal", lambda rate_hz: np.random.default_rng(1).normal(0, 0.2, 500))
+    document = container()
+    for held in document["config"]["submodels"]:
+        del held["model"]["metadata"]
+    loaded = load(tmp_path, document)
+    params = [jax.tree.map(lambda a: a * 1.25, network.params) for network in loaded.networks]
+    tuned = weights_import.fine_tuned(loaded, params, {})
+    levels = [
+        nam_levels.measure(network, nam_levels.level_signal(48_000)) for network in (loaded.network, tuned.network)
+    ]
+    found = tuned.document["metadata"]
+    assert found["loudness"] == pytest.approx(-21.0 + levels[1].loudness - levels[0].loudness)
+    assert "pink noise" in found["training"]["jaxalias"]["notes"]["loudness"]
+    assert all("loudness" not in held["model"]["metadata"] for held in tuned.document["config"]["submodels"])
+
+
 def without_numbers(document: Any) -> Any:
     """Keys in their order, and all values but weights and metadata."""
     if isinstance(document, dict):
