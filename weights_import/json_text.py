@@ -12,6 +12,16 @@ from weights_import.model_file import ModelFileError, fault
 _MAX_DEPTH = 64  # the deepest real file (a container of WaveNets) has 9; copies and comparisons recurse
 
 
+_NO_MODEL = {
+    b"<": ("a web page", "download the file itself, on GitHub by the button Raw"),
+    b"version https://git-lfs": ("a pointer to a file in Git LFS", "fetch the file itself: git lfs pull"),
+    b"\x1f\x8b": ("a compressed file", "unpack it, and give the model in it"),
+    b"RIFF": ("a WAV file", "give the audio by another option"),
+    b"fLaC": ("a FLAC file", "give the audio by another option"),
+}
+"""What people take for a model file, by how it begins."""
+
+
 class Layout(NamedTuple):
     """How a file is written: enough to give every real file back byte for byte."""
 
@@ -33,6 +43,9 @@ def parse(data: bytes) -> tuple[dict, Layout]:
         ModelFileError: not UTF-8, not JSON, not an object, a repeated key, a number that is not finite, or
             nesting deeper than 64.
     """
+    for start, (what, remedy) in _NO_MODEL.items():
+        if data[:256].lstrip().startswith(start):
+            raise ModelFileError(f"must be a model, is {what}", remedy)
     try:
         text = data.decode("utf-8-sig")  # as the players' parser, past a byte order mark
         document = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_number)
