@@ -151,6 +151,10 @@ def activation(value: Any, key: str) -> Any:
         if type(slope) not in (int, float):
             raise fault(f"{key}.negative_slope", "must be a number", slope)
         rest["negative_slopes"] = [slope]
+    for name, member in rest.items():
+        for number in member if isinstance(member, list) else [member]:
+            if isinstance(number, int | float) and not abs(number) <= checks.FLOAT32_MAX:
+                raise fault(f"{key}.{name}", "must be finite as float32", number)
     checked = checks.record(ActivationConfig, {"type": kind, **rest}, key)
     return checked.model_dump(mode="json", exclude_unset=True) if rest else kind
 

@@ -111,6 +111,8 @@ REFUSALS = [
     ("post head", ("config", "head", "out_channels"), 2, ["head.out_channels must be 1", "got 2"]),
     ("post head", ("config", "head", "in_channels"), 2, ["config.head.in_channels", "must be 3", "got 2"]),
     ("post head", ("config", "head", "kernel_sizes"), [], ["config.head.kernel_sizes", "[]"]),
+    ("current", (*LAYER, "activation", 1), {"type": "PReLU", "negative_slopes": [0.0, 1e39]},
+     ["config.layers.0.activation.1.negative_slopes", "finite as float32", "1e+39"]),
     ("current", (*LAYER, "packing"), {}, ["config.layers.0.packing", "must not be there"]),
     ("current", (*LAYER, "slimmable"), {"method": "other"}, ["config.layers.0.slimmable.method", "other"]),
     ("condition", NESTED, {}, ["config.condition_dsp.version: missing"]),

@@ -14,6 +14,7 @@ import functools
 import gzip
 import io
 import json
+import os
 import pathlib
 import resource
 import sys
@@ -295,6 +296,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(SHARES), default=kinds(), help="of files")
     parser.add_argument("--folder", type=Path, help="for the files; those that fail stay (default: a temporary one)")
     args = parser.parse_args()
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")  # commands set it before JAX begins, and here it may have begun
+    jax.config.update("jax_num_cpu_devices", int(os.environ["JAX_NUM_CPU_DEVICES"]))
     with tempfile.TemporaryDirectory() as made:
         folder = args.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
