@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 CHECKED = (
     "signals", "models", "targets", "losses", "optimisers", "training", "fine_tuning",
-    "pretraining.training", "evaluation.metrics", "evaluation.sine_set",
+    "pretraining.training", "evaluation.metrics", "evaluation.sine_set", "evaluation.played",
     "listening.stimuli", "listening.webmushra", "listening.ratings", "listening.statistics", "reporting.pareto",
 )  # fmt: skip
 """Modules whose annotations are checked; `config` is checked by pydantic."""

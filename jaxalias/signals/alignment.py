@@ -145,7 +145,7 @@ def _response(x: np.ndarray, theirs: np.ndarray, size: int) -> np.ndarray:
     return scipy.fft.irfft(theirs * ours.conj() / (power + _FLOOR * np.mean(power) + 1e-30), size)
 
 
-def _curve(x: Signal, even: bool) -> np.ndarray:
+def _curve(x: Float[np.ndarray, "*segments t"], even: bool) -> np.ndarray:
     return np.abs(x) - np.mean(np.abs(x)) if even else x
 
 

@@ -123,7 +123,8 @@ def assemble(
 
     cast = [models.cast(params, config.precision) for params in initial]
     first, data, heavy = stacked(cast), stacked(known), stacked(weights)
-    keys = stacked([jax.random.key(seed) for seed in seeds])
+    words = stacked([jax.random.key_data(jax.random.key(seed)) for seed in seeds])  # keys themselves stay on their host
+    keys = jax.jit(jax.random.wrap_key_data, out_shardings=apart)(words)
     program = _program(model, config, every, mesh, cast[0])
 
     start = jax.jit(partial(_start, program, keys, data), out_shardings=apart)

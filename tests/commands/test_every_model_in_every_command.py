@@ -25,7 +25,6 @@ from jaxalias.commands import (
     convert,
     corrective_filter,
     evaluate,
-    fine_tuning,
     finetune,
     listening_test,
     measuring,
@@ -33,6 +32,7 @@ from jaxalias.commands import (
     survey,
     sweep,
 )
+from jaxalias.evaluation import played
 
 SAMPLES = RATE // 2
 FEW = evaluation.SineSet((60, 61), (-18.0,))
@@ -118,11 +118,12 @@ REFUSED: dict[tuple[str, str], str] = {
 }
 """What is refused, and the words."""
 SHORT = {
+    "finetune": tuple(kind for kind in KINDS if not kind.startswith("RTNeural") and kind != "SimpleRNN GRU"),
     "sweep": ("WaveNet, current", "SimpleRNN LSTM"),
     "listening_test": ("A2", "Linear", "SimpleRNN GRU with a knob"),
     "corrective_filter": ("A2", "Linear", "SimpleRNN GRU with a knob"),
 }
-"""Of commands that play or train models as `finetune` and `evaluate` do."""
+"""Of commands that play or train models as others do, and of kinds that are the same network in another format."""
 CELLS = [
     (name, kind)
     for name in COMMANDS
@@ -133,11 +134,11 @@ CELLS = [
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few tones, several blocks."""
+    """Few tones, little playing, several blocks."""
     monkeypatch.setattr(survey, "QUICK", FEW)
     monkeypatch.setattr(render, "BLOCK", 4000)
     monkeypatch.setattr(measuring.measure, "__defaults__", (FEW,))
-    monkeypatch.setattr(fine_tuning, "MUSIC_S", 2.0, raising=False)
+    monkeypatch.setattr(played, "SECONDS", 2.0)
     monkeypatch.setattr(corrective_filter, "TONES", 4)
 
 

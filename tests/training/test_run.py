@@ -191,7 +191,7 @@ def test_a_teacher_with_other_knobs_is_refused() -> None:
 
 
 def test_students_in_one_program_may_differ_in_seed_rate_and_weights_alone() -> None:
-    """A term with and one without weight are two programs, for what does not count is not computed."""
+    """With and without a term of the offset are two programs, for it is left out where it has no weight."""
     model = models.build(LSTM)
     params = params_of(model)
 
@@ -199,12 +199,10 @@ def test_students_in_one_program_may_differ_in_seed_rate_and_weights_alone() -> 
         return [Task(name, params, CONFIG.model_copy(update=new)) for name, new in (("a", {}), ("b", change))]
 
     rate, clip = (CONFIG.optimiser.model_copy(update=change) for change in ({"learning_rate": 0.5}, {"clip_norm": 2.0}))
-    heavy, none = (
-        CONFIG.loss.model_copy(update={"nmr": CONFIG.loss.nmr.model_copy(update={"weight": weight})})
-        for weight in (3.0, 0.0)
-    )
+    heavy = CONFIG.loss.model_copy(update={"nmr": CONFIG.loss.nmr.model_copy(update={"weight": 3.0})})
+    offset = CONFIG.loss.model_copy(update={"dc_weight": 0.0 if CONFIG.loss.dc_weight else 1.0})
     plan.refuse_different(tasks({"seed": 7, "optimiser": rate, "loss": heavy}))
-    for change in ({"batch_size": 5}, {"loss": none}, {"music": music_config()}, {"optimiser": clip}):
+    for change in ({"batch_size": 5}, {"loss": offset}, {"music": music_config()}, {"optimiser": clip}):
         with pytest.raises(ValueError, match="b: students trained together may differ in seed, learning rate and loss"):
             plan.refuse_different(tasks(change))
 
