@@ -165,7 +165,7 @@ class MusicConfig(Record):
     rows: PositiveInt = Field(description="excerpts in one update")
     frame_s: PositiveFloat = Field(description="length of the frame of one update")
     frames: PositiveInt = Field(1, description="in an excerpt, one update each, the model's state carried on")
-    seconds: PositiveFloat = Field(60.0, description="of music that the project makes, as far as a run draws so much")
+    seconds: PositiveFloat = Field(90.0, description="of music that the project makes, as far as a run draws so much")
     oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
     loss: LossConfig
 

@@ -35,18 +35,60 @@ def make(seconds: float, sample_rate: int, seed: int) -> Signal:
 
 
 def playing(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """Guitar lines, chords and bass lines in turn (t,), 2.5 s each, peak `PHRASE_PEAK`, levels from -12 to 0 dB.
+    """Guitar lines, chords and bass lines in turn (t,), as an audio interface records them, 2.5 s each.
 
-    Half of the pieces are at 0 dB, a quarter at -6, a quarter at -12.
+    Peaks of the pieces are drawn evenly in dB between -30 and 0 dB, which is `PHRASE_PEAK`. Each piece has a tone of
+    its own, from a bass with its tone control closed to a bright bridge pickup. Some are muted before they end, some
+    die away by up to 70 dB. Below all lie the hiss and the mains hum of an interface: with much gain they are what is
+    left to play in a rest.
     """
     random = np.random.default_rng([seed, _PLAYING_STREAM])
-    makers: tuple[Callable, ...] = (strings.guitar, strings.chords, strings.bass)
     parts = []
     for index in range(int(np.ceil(seconds / _PIECE_S))):
-        piece = makers[index % len(makers)](round(_PIECE_S * sample_rate), sample_rate, random)
-        level = PHRASE_PEAK * 10 ** (-random.choice([0, 0, 6, 12]) / 20)
-        parts.append(strings.faded(piece / np.max(np.abs(piece)), sample_rate) * level)
-    return np.concatenate(parts)[: round(seconds * sample_rate)]
+        make, tone = _INSTRUMENTS[index % len(_INSTRUMENTS)]
+        length = round(_PIECE_S * sample_rate)
+        piece = strings.coloured(make(length, sample_rate, random), sample_rate, tone(random))
+        piece = strings.faded(piece * _dying_away(length, sample_rate, random), sample_rate)
+        level = PHRASE_PEAK * 10 ** (random.uniform(_QUIETEST_DB, 0) / 20)
+        parts.append(level * piece / np.max(np.abs(piece)) + _interface(length, sample_rate, random))
+    y = np.concatenate(parts)[: round(seconds * sample_rate)]
+    return np.clip(y, -PHRASE_PEAK, PHRASE_PEAK)
+
+
+def _guitar_tone(random: np.random.Generator) -> strings.Tone:
+    return strings.Tone(_between(random, 300, 2000), random.uniform(-1, 2), _between(random, 3000, 10_000))
+
+
+def _bass_tone(random: np.random.Generator) -> strings.Tone:
+    return strings.Tone(_between(random, 100, 1500), random.uniform(-2.5, 0.5), _between(random, 2000, 8000))
+
+
+_QUIETEST_DB = -30.0
+_INSTRUMENTS = ((strings.guitar, _guitar_tone), (strings.chords, _guitar_tone), (strings.bass, _bass_tone))
+
+
+def _dying_away(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """An envelope (t,): as it is, muted within 5 to 30 ms somewhere in the second half, or falling by 20 to 70 dB."""
+    along = np.arange(length) / length
+    kind = random.integers(4)
+    if kind == 0:
+        mute_s, until = random.uniform(0.005, 0.03), random.uniform(0.5, 0.95)
+        return np.exp(-np.maximum(0, along - until) * length / (mute_s * sample_rate))
+    return 10 ** (-random.uniform(20, 70) * along / 20) if kind == 1 else np.ones(length)
+
+
+def _interface(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
+    """Hiss of -100 to -66 dB rms, and hum of -100 to -60 dB with overtones of the mains frequency, (t,)."""
+    hiss_db, hum_db = random.uniform(-100, -66), random.uniform(-100, -60)
+    mains_hz = random.choice([50.0, 60.0]) * np.arange(1, 16)
+    angles = 2 * np.pi * (np.outer(np.arange(length) / sample_rate, mains_hz) + random.uniform(0, 1, len(mains_hz)))
+    hum = np.sin(angles) @ (random.uniform(0, 1, len(mains_hz)) / np.arange(1, 16))
+    return 10 ** (hiss_db / 20) * random.standard_normal(length) + 10 ** (hum_db / 20) * hum
+
+
+def _between(random: np.random.Generator, low: float, high: float) -> float:
+    """Drawn evenly on a logarithmic scale."""
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> Signal:

@@ -4,6 +4,8 @@ In tune at any rate and free of aliases: no partial is computed that would lie n
 here draws from the generator that it is given, so the same generator gives the same notes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.signal
 from jaxtyping import Float
@@ -83,6 +85,21 @@ def noise(length: int, sample_rate: int, corner_hz: float, random: np.random.Gen
     sections = scipy.signal.butter(2, min(corner_hz, 0.45 * sample_rate), fs=sample_rate, output="sos")
     filtered = scipy.signal.sosfilt(sections, random.standard_normal(length))
     return filtered / np.max(np.abs(filtered))
+
+
+class Tone(NamedTuple):
+    """What pickup and tone control make of a string: a slope from one frequency on, and an end."""
+
+    from_hz: float
+    slope: float  # exponent: 1 is 6 dB an octave up, -1 as much down
+    up_to_hz: float  # a second-order roll-off
+
+
+def coloured(piece: Signal, sample_rate: int, tone: Tone) -> Signal:
+    """A piece with another tone, without a shift in time (t,)."""
+    hz = np.fft.rfftfreq(len(piece), 1 / sample_rate)
+    gain = (1 + (hz / tone.from_hz) ** 2) ** (tone.slope / 2) / (1 + (hz / tone.up_to_hz) ** 4) ** 0.5
+    return np.fft.irfft(np.fft.rfft(piece) * gain, len(piece))
 
 
 def faded(piece: Signal, sample_rate: int) -> Signal:

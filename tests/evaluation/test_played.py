@@ -90,7 +90,7 @@ def test_the_alias_of_a_cube_in_closed_form() -> None:
     assert teacher["self"] == teacher["alias_free"] and teacher["self"]["audible"] == 1
     assert student["self"]["ESR"] == pytest.approx(ninth, abs=0.02)
     assert student["alias_free"]["ESR"] == pytest.approx(10 * np.log10(0.1**2 + 0.9**2 / 9), abs=0.02)
-    np.testing.assert_allclose(found.alias_free[0, 100:-100], 0.75 * sine(RATE / 5)[0, 100:-100], atol=0.02)
+    np.testing.assert_allclose(found.alias_free[0, 200:-200], 0.75 * sine(RATE / 5)[0, 200:-200], atol=0.02)
 
 
 def test_a_linear_model_has_no_aliases() -> None:
@@ -215,7 +215,7 @@ def test_published_models_on_high_playing(
     """What was found with other notes of the same kind at full level: within what ten seconds of notes tell."""
     compared = found_by(data_dir, played.own_sets(44_100)[1:2], 44_100, *paths)
     for model, wanted in zip(compared, (teacher, student), strict=True):
-        near(model.teacher, wanted, db=2.0, nmr_db=6.0, share=0.15)
+        near(model.teacher, wanted, db=3.0, nmr_db=6.0, share=0.15)
 
 
 def test_published_models_on_a_recorded_guitar(data_dir: Path) -> None:
