@@ -298,8 +298,9 @@ def print_table(rows: list[list[str]], title: str) -> None:
     table = Table(title=title)
     for index, name in enumerate(rows[0]):
         longest = max(len(row[index]) for row in rows) if index == 0 else 0  # names of models stay in one line
-        side = "left" if index < 2 else "right"
-        table.add_column(name, justify=side, overflow="fold", min_width=min(longest, _NAME_WIDTH))
+        table.add_column(
+            name, justify="left" if index < 2 else "right", overflow="fold", min_width=min(longest, _NAME_WIDTH)
+        )
     for row in rows[1:]:
         table.add_row(*map(escape, row))
     Console(width=None if sys.stdout.isatty() else 180).print(table)

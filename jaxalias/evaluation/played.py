@@ -12,9 +12,9 @@ the audible share: frames of 2048 samples, half overlapping, whose NMR (mean ove
 where the reference is silent counts as inaudible.
 
 The project's own sets are made at one rate from `SEED`, which no training signal is made from. *playing* is `SECONDS`
-of guitar lines, chords and bass lines, at full level to 12 dB below. *high_playing* is as much of notes from 660 Hz up,
-all at full level (peak 0.9, a guitar straight into the interface), and the same once more at peak 0.25, 11 dB below;
-its figures are over both together.
+of guitar lines, chords and bass lines as an interface records them, peaks from 0.9 to 12 dB below. *high_playing* is as
+much of notes from 660 Hz up, all at full level (peak 0.9, a guitar straight into the interface), and the same once more
+at peak 0.25, 11 dB below; its figures are over both together.
 
 Precision: float64 for the resampling and the metrics; the models run in the precision of their players.
 """
@@ -80,7 +80,7 @@ class Played(NamedTuple):
 
 def own_sets(sample_rate: int) -> Float[np.ndarray, "b t"]:
     """The signals of the two sets that the project makes itself (`SETS`): the same notes at every rate."""
-    phrases = playing.playing(SECONDS, MADE_AT_HZ, SEED)
+    phrases = playing.playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=-12.0)
     high = high_playing.high_playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=0.0)
     phrases, high = (np.concatenate(list(audio_files.resampled([x], MADE_AT_HZ, sample_rate))) for x in (phrases, high))
     return np.stack([phrases, *(high * (peak / np.max(np.abs(high))) for peak in PEAKS)])

@@ -17,7 +17,7 @@ from jaxalias.signals.strings import Signal
 SECONDS = 220.0  # 3 min 40 s, as the paper's (section 3.2)
 PEAK = 0.98  # no sample stands at full scale, which is how clipped recordings are told
 PHRASE_PEAK = 0.9  # of `playing`: a guitar straight into the interface, played hard
-_PIECE_S = 2.5
+_PIECE_S, PHRASE_S = 2.5, 1.25
 _PLAYING_STREAM = 1  # of the seed; `high_playing` draws from another
 
 
@@ -34,22 +34,22 @@ def make(seconds: float, sample_rate: int, seed: int) -> Signal:
     return np.concatenate(parts)[: round(seconds * sample_rate)]
 
 
-def playing(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """Guitar lines, chords and bass lines in turn (t,), as an audio interface records them, 2.5 s each.
+def playing(seconds: float, sample_rate: int, seed: int, quietest_db: float = -30.0) -> Signal:
+    """Guitar lines, chords and bass lines in turn (t,), as an audio interface records them, 1.25 s each.
 
-    Peaks of the pieces are drawn evenly in dB between -30 and 0 dB, which is `PHRASE_PEAK`. Each piece has a tone of
-    its own, from a bass with its tone control closed to a bright bridge pickup. Some are muted before they end, some
+    The peak of each is drawn evenly in dB between `quietest_db` and 0 dB, which is `PHRASE_PEAK`. Each piece has a tone
+    of its own, from a bass with its tone control closed to a bright bridge pickup. Some are muted before they end, some
     die away by up to 70 dB. Below all lie the hiss and the mains hum of an interface: with much gain they are what is
     left to play in a rest.
     """
     random = np.random.default_rng([seed, _PLAYING_STREAM])
     parts = []
-    for index in range(int(np.ceil(seconds / _PIECE_S))):
+    for index in range(int(np.ceil(seconds / PHRASE_S))):
         make, tone = _INSTRUMENTS[index % len(_INSTRUMENTS)]
-        length = round(_PIECE_S * sample_rate)
+        length = round(PHRASE_S * sample_rate)
         piece = strings.coloured(make(length, sample_rate, random), sample_rate, tone(random))
         piece = strings.faded(piece * _dying_away(length, sample_rate, random), sample_rate)
-        level = PHRASE_PEAK * 10 ** (random.uniform(_QUIETEST_DB, 0) / 20)
+        level = PHRASE_PEAK * 10 ** (random.uniform(quietest_db, 0) / 20)
         parts.append(level * piece / np.max(np.abs(piece)) + _interface(length, sample_rate, random))
     y = np.concatenate(parts)[: round(seconds * sample_rate)]
     return np.clip(y, -PHRASE_PEAK, PHRASE_PEAK)
@@ -63,7 +63,6 @@ def _bass_tone(random: np.random.Generator) -> strings.Tone:
     return strings.Tone(_between(random, 100, 1500), random.uniform(-2.5, 0.5), _between(random, 2000, 8000))
 
 
-_QUIETEST_DB = -30.0
 _INSTRUMENTS = ((strings.guitar, _guitar_tone), (strings.chords, _guitar_tone), (strings.bass, _bass_tone))
 
 

@@ -31,7 +31,7 @@ def test_streams_of_one_seed_differ() -> None:
 
 
 def test_levels_of_playing() -> None:
-    levels = piece_levels_db(playing.playing(100.0, RATE, 0), round(2.5 * RATE), playing.PHRASE_PEAK)
+    levels = piece_levels_db(playing.playing(100.0, RATE, 0), round(playing.PHRASE_S * RATE), playing.PHRASE_PEAK)
     assert np.max(levels) <= 0 and np.min(levels) > -30.5
     assert np.quantile(levels, 0.25) < -18 and np.quantile(levels, 0.75) > -12  # even in dB
 
@@ -47,7 +47,7 @@ def test_playing_has_quiet_passages_over_hiss_and_hum_and_no_silence() -> None:
 
 def test_a_bass_is_dark_and_a_guitar_is_not() -> None:
     """Shares of the energy above 640 Hz, of each third piece; of real recordings they are -32 dB and -3 dB."""
-    x = playing.playing(150.0, RATE, 0).reshape(-1, 3, round(2.5 * RATE))
+    x = playing.playing(150.0, RATE, 0).reshape(-1, 3, round(playing.PHRASE_S * RATE))
     power, hz = np.abs(np.fft.rfft(x)) ** 2, np.fft.rfftfreq(x.shape[2], 1 / RATE)
     above = 10 * np.log10(np.sum(power[..., hz > 640], axis=-1) / np.sum(power, axis=-1))
     assert np.min(above[:, 2]) < -25 and np.median(above[:, 2]) < -10
