@@ -178,6 +178,22 @@ class MusicConfig(Record):
         return self
 
 
+class StringConfig(Record):
+    """Tones with overtones beside the sines (`jaxalias.training.sources.string_tones`)."""
+
+    rows: PositiveInt = Field(description="tones in one update")
+    midi_low: FiniteFloat = 64.0
+    midi_high: FiniteFloat = 103.0
+    quietest_db: Annotated[float, Field(lt=0)] = -30.0
+    loss: LossConfig
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if not self.midi_low < self.midi_high:
+            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
+        return self
+
+
 class FineTuneConfig(Record):
     """One run. What a preset returns, and what stands in `run.json` of its folder."""
 
@@ -189,6 +205,7 @@ class FineTuneConfig(Record):
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
     loss: LossConfig = Field(LossConfig(), description="of the tones; each of the sources of music has its own")
+    strings: StringConfig | None = Field(None, description="tones with overtones; needs sines.whole_cycles")
     music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
     high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
     starts: MusicConfig | None = Field(None, description="music from the initial state of the model on")
@@ -200,13 +217,18 @@ class FineTuneConfig(Record):
     def _options_suit(self) -> Self:
         if self.loss.aliases and not self.sines.whole_cycles:
             raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
+        if self.strings and not self.sines.whole_cycles:
+            raise ValueError("strings needs sines.whole_cycles = true, got false")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self
 
     def _terms_have_a_curvature(self) -> None:
         """It is made of every row's own squares, so the loss must be a mean over rows of functions of them."""
-        every = {"": self, **{f"{name}.": getattr(self, name) for name in ("music", "high_playing", "starts")}}
+        every = {
+            "": self,
+            **{f"{name}.": getattr(self, name) for name in ("strings", "music", "high_playing", "starts")},
+        }
         for name, part in every.items():
             if part is None:
                 continue

@@ -66,12 +66,12 @@ def of_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
     return tuple(term for term in terms if term.weight or term.name in ("ESR", "NMR"))
 
 
-def of_periodic_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
-    """The same, and the NMR of what is no harmonic."""
+def of_periodic_tones(config: LossConfig, sample_rate: float, prefix: str = "") -> tuple[Term, ...]:
+    """The same, and the NMR of what is no harmonic; names begin with `prefix`."""
     found = of_tones(config, sample_rate)
-    if config.aliases is None:
-        return found
-    return *found, nmr_of_aliases(config.aliases, _emphasis(config, sample_rate), sample_rate)
+    if config.aliases is not None:
+        found = *found, nmr_of_aliases(config.aliases, _emphasis(config, sample_rate), sample_rate)
+    return tuple(term._replace(name=prefix + term.name) for term in found)
 
 
 def of_music(config: LossConfig, sample_rate: float, name: str) -> tuple[Term, ...]:

@@ -38,8 +38,8 @@ def playing(seconds: float, sample_rate: int, seed: int, quietest_db: float = -3
     """Guitar lines, chords and bass lines in turn (t,), as an audio interface records them, 1.25 s each.
 
     The peak of each is drawn evenly in dB between `quietest_db` and 0 dB, which is `PHRASE_PEAK`. Each piece has a tone
-    of its own, from a bass with its tone control closed to a bright bridge pickup. Some are muted before they end, some
-    die away by up to 70 dB. Below all lie the hiss and the mains hum of an interface: with much gain they are what is
+    of its own, from a bass with its tone control closed to a bright bridge pickup. Some are played staccato, some die
+    away by up to 70 dB. Below all lie the hiss and the mains hum of an interface: with much gain they are what is
     left to play in a rest.
     """
     random = np.random.default_rng([seed, _PLAYING_STREAM])
@@ -67,13 +67,23 @@ _INSTRUMENTS = ((strings.guitar, _guitar_tone), (strings.chords, _guitar_tone), 
 
 
 def _dying_away(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """An envelope (t,): as it is, muted within 5 to 30 ms somewhere in the second half, or falling by 20 to 70 dB."""
-    along = np.arange(length) / length
-    kind = random.integers(4)
-    if kind == 0:
-        mute_s, until = random.uniform(0.005, 0.03), random.uniform(0.5, 0.95)
-        return np.exp(-np.maximum(0, along - until) * length / (mute_s * sample_rate))
-    return 10 ** (-random.uniform(20, 70) * along / 20) if kind == 1 else np.ones(length)
+    """An envelope (t,): two in five play staccato, one in five falls by 20 to 70 dB, the others are as they are.
+
+    Staccato is sound for 40 to 400 ms, muted within 2 to 30 ms, and a rest as long.
+    """
+    kind = random.integers(5)
+    if kind > 2:
+        return np.ones(length)
+    if kind == 2:
+        return 10 ** (-random.uniform(20, 70) * np.arange(length) / length / 20)
+    y, start = np.empty(length), 0
+    while start < length:
+        sound, rest = (round(_between(random, 0.04, 0.4) * sample_rate) for _ in range(2))
+        since_muted = np.maximum(0, np.arange(min(sound + rest, length - start)) - sound)
+        mute_s = _between(random, 0.002, 0.03)
+        y[start : start + sound + rest] = np.exp(-since_muted / (mute_s * sample_rate))
+        start += sound + rest
+    return y
 
 
 def _interface(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
