@@ -15,10 +15,11 @@ from jaxtyping import Array, Float, Key
 
 from jaxalias.config import StringConfig
 from jaxalias.losses import terms
-from jaxalias.models import Model, Params
+from jaxalias.models import Model
 from jaxalias.signals import periodic_tones, phase, sines
 from jaxalias.signals.periodic_tones import Cycle
-from jaxalias.training.sources import Batch, Known, Source
+from jaxalias.training.sources import Source
+from jaxalias.training.sources.periodic_tones import repeated
 
 HELD_OUT = 12  # validation tones
 _HELD_OUT_KEY = 2  # a draw that no seed of a run makes: those are made from keys folded with the name of a stream
@@ -44,9 +45,6 @@ def source(
     Raises:
         ValueError: a model is recurrent.
     """
-    if model.settled is None or teacher_model.settled is None:
-        raise ValueError("strings needs a network without recurrence, whose response has a steady state")
-    settled, settled_teacher = model.settled, teacher_model.settled
     samples = round(frame_s * sample_rate)
 
     def draw(key: Key[Array, ""], rows: int = config.rows) -> Choices:
@@ -56,23 +54,13 @@ def source(
             dtype=dtype, quietest_db=config.quietest_db,
         )  # fmt: skip
         tones, cycle = periodic_tones.repeating(period_key, tones, samples)
-        f0 = sample_rate * phase.signed(tones.increment, dtype)
-        start = jax.random.bits(turn_key, (rows, _PARTIALS), jnp.uint32)
-        return Choices(
-            tones, cycle, _weights(string_keys, f0, sample_rate, dtype), phase.Turns(start, jnp.zeros_like(start))
-        )
+        weight = _weights(string_keys, sample_rate * phase.signed(tones.increment, dtype), sample_rate, dtype)
+        start = jax.random.bits(turn_key, weight.shape, jnp.uint32)
+        return Choices(tones, cycle, weight, phase.Turns(start, jnp.zeros_like(start)))
 
-    def complete(known: Known, choices: Choices) -> Batch:
-        x, cycle = render(choices, samples), choices.cycle
-        y = periodic_tones.harmonic_part(settled_teacher(known.teacher, x, cycle.period), cycle)
-        return Batch((), (x[:, None], cycle.period[:, None]), y[:, None], cycle)
-
-    def play(params: Params, inputs: tuple[Array, Array], memory: tuple) -> tuple[Array, tuple]:
-        return settled(params, *inputs), memory
-
-    return Source(
-        "strings", config.rows, 1, draw, complete, draw(jax.random.key(_HELD_OUT_KEY), HELD_OUT),
-        lambda params, lead_in: (), play, terms.of_periodic_tones(config.loss, sample_rate, "strings "),
+    return repeated(
+        "strings", config.rows, model, teacher_model, draw, lambda choices: render(choices, samples),
+        draw(jax.random.key(_HELD_OUT_KEY), HELD_OUT), terms.of_periodic_tones(config.loss, sample_rate, "strings "),
     )  # fmt: skip
 
 
