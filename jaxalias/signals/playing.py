@@ -1,9 +1,10 @@
-"""What people play, made from a seed: the training signal, and phrases alone.
+"""Synthetic playing from a seed: the training signal, and phrases alone.
 
-The training signal (`make`) is what a device is recorded with before a model is trained on it: chirps (every frequency
-at every level), noise bursts (everything at once, and how the device recovers), and phrases on plucked strings. In
-turn, in short pieces, so that every stretch of the signal holds some of each. `playing` has the phrases alone. Notes
-high up the neck, where models alias, are in `high_playing`.
+The training signal (`make`) is a signal to record a device with, before a model is trained on the recording. It
+consists of chirps (every frequency at every level), noise bursts (all frequencies at once, and the recovery of the
+device) and phrases on plucked strings. These follow each other in short pieces, so that every part of the signal
+contains some of each. `playing` has the phrases alone. Notes high up the neck, where models alias, are in
+`high_playing`.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,24 @@ from jaxalias.signals import strings
 from jaxalias.signals.strings import Signal
 
 SECONDS = 220.0  # 3 min 40 s, as the paper's (section 3.2)
-PEAK = 0.98  # no sample stands at full scale, which is how clipped recordings are told
-PHRASE_PEAK = 0.9  # of `playing`: a guitar straight into the interface, played hard
+PEAK = 0.98  # below full scale, because samples at full scale mark a clipped recording
+PHRASE_PEAK = 0.9  # of `playing`: a guitar played hard, plugged directly into the audio interface
 _PIECE_S = 2.5
-_PLAYING_STREAM = 1  # of the seed; `high_playing` draws from another
+_PLAYING_STREAM = 1  # random stream of the seed; `high_playing` has a different one
 
 
 def make(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """The training signal (t,), peak `PEAK`, levels of its pieces from -30 to 0 dB."""
+    """The training signal (t,), peak `PEAK`, with levels of its pieces from -30 to 0 dB.
+
+    Args:
+        seconds: duration.
+        sample_rate: Hz.
+        seed: the same seed gives the same signal.
+
+    Example:
+        >>> make(0.5, 8000, seed=0).shape
+        (4000,)
+    """
     random = np.random.default_rng(seed)
     makers: tuple[Callable, ...] = (strings.guitar, _chirp, strings.bass, _bursts, strings.chords)
     parts = []
@@ -35,9 +46,18 @@ def make(seconds: float, sample_rate: int, seed: int) -> Signal:
 
 
 def playing(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """Guitar lines, chords and bass lines in turn (t,), 2.5 s each, peak `PHRASE_PEAK`, levels from -12 to 0 dB.
+    """Guitar lines, chords and bass lines in turn (t,), 2.5 s each, peak `PHRASE_PEAK`.
 
-    Half of the pieces are at 0 dB, a quarter at -6, a quarter at -12.
+    Half of the pieces are at 0 dB, a quarter at -6 dB, a quarter at -12 dB.
+
+    Args:
+        seconds: duration.
+        sample_rate: Hz.
+        seed: the same seed gives the same signal.
+
+    Example:
+        >>> playing(0.5, 8000, seed=0).shape
+        (4000,)
     """
     random = np.random.default_rng([seed, _PLAYING_STREAM])
     makers: tuple[Callable, ...] = (strings.guitar, strings.chords, strings.bass)
@@ -50,7 +70,7 @@ def playing(seconds: float, sample_rate: int, seed: int) -> Signal:
 
 
 def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Up or down through the octaves, 20 Hz to 18 kHz, swelling or dying away."""
+    """A logarithmic chirp between 20 Hz and 18 kHz, up or down, with a rising or falling level."""
     time = np.arange(length) / sample_rate
     ends = (20.0, 18_000.0) if random.integers(2) else (18_000.0, 20.0)
     first, last = random.permutation([-1.5, 0.0])
@@ -59,7 +79,7 @@ def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> Signal
 
 
 def _bursts(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Four bursts of noise, each darker or brighter, shorter or longer, louder or softer, with rests between."""
+    """Four bursts of noise with random brightness, duration and level, and rests between them."""
     parts = []
     for _ in range(4):
         corner, decay_s = 200 * 2 ** random.uniform(0, 6), 10 ** random.uniform(-2, -0.3)
