@@ -116,7 +116,7 @@ def explained(x: Signal, y: Other, delay: int) -> float:
         return 0.0
     place, window = _places(length)
     basis, wanted = _basis(ours[place], window), _spectra(theirs[place], window)
-    rest = np.sum(np.abs(wanted - _answer(_fit(basis, wanted), basis)) ** 2) / max(np.sum(np.abs(wanted) ** 2), 1e-30)
+    rest = np.sum(np.abs(wanted - _predict(_fit(basis, wanted), basis)) ** 2) / max(np.sum(np.abs(wanted) ** 2), 1e-30)
     curves = basis.shape[1]
     trials = max(min(len(place), 1.4 * length / len(window)), curves + 1)  # number of independent segments
     share = 1 - rest * trials / (trials - curves)
@@ -174,7 +174,7 @@ def drift(x: Signal, y: Signal) -> int:
     place, window = _places(len(x))
     basis, wanted = _basis(x[place], window), _spectra(y[place], window)
     third = max(len(place) // 3, 1)
-    found, expected = wanted[:, -third:], _answer(_fit(basis[..., :third], wanted[:, :third]), basis[..., -third:])
+    found, expected = wanted[:, -third:], _predict(_fit(basis[..., :third], wanted[:, :third]), basis[..., -third:])
 
     def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return scipy.fft.irfft(np.sum(one.conj() * other, 1))
@@ -225,7 +225,7 @@ def _fit(basis: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.linalg.solve(gram, basis.conj() @ wanted[..., None])[..., 0]
 
 
-def _answer(filters: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _predict(filters: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.einsum("fc,fcn->fn", filters, basis)
 
 

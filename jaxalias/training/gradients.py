@@ -150,7 +150,7 @@ def _residuals(term: loss_terms.Term) -> Callable:
 
 
 def _signs(key: Key[Array, ""], slope: Array, like: Array) -> Array:
-    """Random signs times the root of the loss's derivative by the squared residuals; complex residuals get two signs."""
+    """Random signs times the root of the loss's derivative by the squared residuals; two signs per complex residual."""
     up = jax.random.bernoulli(key, jnp.float32(0.5), (2, *like.shape))  # float32: equal in 64-bit mode, half the cost
     real, imaginary = jnp.sqrt(slope)[..., None] * jnp.where(up, 1, -1).astype(slope.dtype)
     return jax.lax.complex(real, imaginary) if jnp.iscomplexobj(like) else real

@@ -66,7 +66,7 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
 
 
 def settling_of(model: Model, config: FineTuneConfig, sample_rate: int) -> int:
-    """Samples of music before an excerpt: the receptive field of a convolution, the settling time of a recurrent model."""
+    """Samples of music before an excerpt: the receptive field, or the settling time of a recurrent model."""
     if model.receptive_field is not None:
         return model.receptive_field - 1
     return round(config.sines.settling_s * sample_rate)

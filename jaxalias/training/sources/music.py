@@ -24,7 +24,7 @@ HELD_OUT = 12  # validation excerpts, evenly spaced over the held-out material
 
 
 class Choices(NamedTuple):
-    """The start of each excerpt (0: first possible, 1: last possible), its knobs, and its samples of initial silence."""
+    """The start of each excerpt (0: first possible, 1: last possible), its knobs, and samples of silence in front."""
 
     place: Float[Array, "b"]
     knobs: Float[Array, "b knob"]
@@ -92,10 +92,10 @@ def performed(
         x = jnp.where(jnp.arange(x.shape[1]) < choices.silence[:, None], 0, x)
         knobs = jnp.repeat(choices.knobs, config.oversampling, axis=0)
 
-        def answer(x: Float[Array, "branches t"]) -> Float[Array, "branches t"]:
+        def output(x: Float[Array, "branches t"]) -> Float[Array, "branches t"]:
             return teacher_model.apply(known.teacher, x, teacher_model.initial_state(known.teacher, len(x), knobs))[0]
 
-        y = jax.lax.stop_gradient(oversample(answer, config.oversampling)(x))
+        y = jax.lax.stop_gradient(oversample(output, config.oversampling)(x))
         return _batch(x, y[:, settling:], choices.knobs, material, shape)
 
     place = jnp.linspace(0, 1, HELD_OUT, dtype=dtype)

@@ -107,7 +107,7 @@ def draw_tones(key: Key[Array, ""], config: FineTuneConfig, sample_rate: int) ->
 
 
 def held_out_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
-    """Validation tones, all well inside the training range: untrained pitches must not affect the choice of the student."""
+    """Validation tones inside the training range: untrained pitches must not affect the choice of the student."""
     low, high = config.sines.midi_low, config.sines.midi_high
     inside = min(_INSIDE, (high - low) / 4)
     f0 = midi_to_hz(np.linspace(low + inside, high - inside, HELD_OUT))
