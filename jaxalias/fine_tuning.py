@@ -125,7 +125,13 @@ def play_music(
             x = high_playing.high_playing(seconds, sample_rate, TRAINING_SEED)
             other = high_playing.high_playing(other_s, sample_rate, HELD_OUT_SEED)
         else:
-            x = playing.make(seconds, sample_rate, TRAINING_SEED) if audio is None else audio
+            x = _training_music(seconds, sample_rate) if audio is None else audio
             other = playing.playing(other_s, sample_rate, HELD_OUT_SEED)
         found[name] = Played(with_target(x, factor), with_target(other, factor))
     return found
+
+
+def _training_music(seconds: float, sample_rate: int) -> np.ndarray:
+    """One third of the signal for recording devices (all frequencies at all levels), then two thirds of playing."""
+    everything = playing.make(seconds / 3, sample_rate, TRAINING_SEED)
+    return np.concatenate([everything, playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED)])

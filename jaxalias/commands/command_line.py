@@ -37,6 +37,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "shipped"
 SHIPPED_MODEL = SHIPPED_MODELS / "distortion_lstm-40.json"
 _PLAIN_LINE_EVERY_S = 10.0
+_NAME_WIDTH = 40  # characters of a name before it is broken into lines
 KNOB_DEFAULT = 0.5
 CHECKPOINT_EVERY_S, ASKED_EVERY = 60.0, 10  # what a run that is killed loses at most, and a few updates
 
@@ -296,7 +297,10 @@ def print_table(rows: list[list[str]], title: str) -> None:
     """Header and rows on stdout."""
     table = Table(title=title)
     for index, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+        longest = max(len(row[index]) for row in rows) if index == 0 else 0  # names of models stay in one line
+        table.add_column(
+            name, justify="left" if index < 2 else "right", overflow="fold", min_width=min(longest, _NAME_WIDTH)
+        )
     for row in rows[1:]:
         table.add_row(*map(escape, row))
     Console(width=None if sys.stdout.isatty() else 180).print(table)

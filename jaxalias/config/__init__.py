@@ -22,6 +22,7 @@ from jaxalias.config.run import (
     Reduction,
     SineConfig,
     SoapConfig,
+    StringConfig,
 )
 from jaxalias.config.wavenet import ConvNetConfig, LayerArrayConfig, LinearConfig, WaveNetConfig
 
@@ -47,6 +48,7 @@ __all__ = [
     "Reduction",
     "SineConfig",
     "SoapConfig",
+    "StringConfig",
     "WaveNetConfig",
     "explain",
 ]

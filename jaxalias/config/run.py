@@ -162,7 +162,7 @@ class MusicConfig(Record):
     rows: PositiveInt = Field(description="excerpts in one update")
     frame_s: PositiveFloat = Field(description="length of the frame of one update")
     frames: PositiveInt = Field(1, description="per excerpt, one update each; the model's state is carried on")
-    seconds: PositiveFloat = Field(60.0, description="most synthetic music; a short run makes only what it draws")
+    seconds: PositiveFloat = Field(90.0, description="most synthetic music; a short run makes only what it draws")
     oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
     loss: LossConfig
 
@@ -172,6 +172,22 @@ class MusicConfig(Record):
             raise ValueError("loss.aliases must be none and loss.dc_weight 0 for music: both are of tones")
         if self.loss.esr.reduction == "ratio_of_sums":
             raise ValueError("loss.esr.reduction must not be ratio_of_sums for music, whose power is that of all of it")
+        return self
+
+
+class StringConfig(Record):
+    """Periodic tones with overtones (`jaxalias.training.sources.string_tones`)."""
+
+    rows: PositiveInt = Field(description="tones in one update")
+    midi_low: FiniteFloat = 64.0
+    midi_high: FiniteFloat = 103.0
+    quietest_db: Annotated[float, Field(lt=0)] = -30.0
+    loss: LossConfig
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if not self.midi_low < self.midi_high:
+            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
         return self
 
 
@@ -185,7 +201,8 @@ class FineTuneConfig(Record):
     precision: Literal["float32", "float64"] = "float32"
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
-    loss: LossConfig = Field(LossConfig(), description="of the tones; each source of music has its own")
+    loss: LossConfig = Field(LossConfig(), description="of the tones; each other source has its own")
+    strings: StringConfig | None = Field(None, description="tones with overtones; needs sines.whole_cycles")
     music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
     high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
     starts: MusicConfig | None = Field(None, description="music that starts from the model's initial state")
@@ -197,13 +214,18 @@ class FineTuneConfig(Record):
     def _options_suit(self) -> Self:
         if self.loss.aliases and not self.sines.whole_cycles:
             raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
+        if self.strings and not self.sines.whole_cycles:
+            raise ValueError("strings needs sines.whole_cycles = true, got false")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self
 
     def _terms_have_a_curvature(self) -> None:
         """Refuse losses that are no mean over rows of functions of squares: the curvature is computed row by row."""
-        every = {"": self, **{f"{name}.": getattr(self, name) for name in ("music", "high_playing", "starts")}}
+        every = {
+            "": self,
+            **{f"{name}.": getattr(self, name) for name in ("strings", "music", "high_playing", "starts")},
+        }
         for name, part in every.items():
             if part is None:
                 continue

@@ -13,9 +13,9 @@ audible share: the share of frames of 2048 samples, half overlapping, whose NMR 
 frame with a silent reference counts as inaudible.
 
 The project's own sets are made at one rate from `SEED`, which no training signal uses. *playing* is `SECONDS` of guitar
-lines, chords and bass lines, from full level to 12 dB below. *high_playing* is the same length of notes from 660 Hz up,
-all at full level (peak 0.9, a guitar plugged directly into the interface), and the same again at peak 0.25, 11 dB
-below. Its figures are for both together.
+lines, chords and bass lines with the noise of an audio interface, peaks from 0.9 to 12 dB below. *high_playing* is the
+same length of notes from 660 Hz up, all at full level (peak 0.9, a guitar plugged directly into the interface), and the
+same again at peak 0.25, 11 dB below. Its figures are for both together.
 
 Precision: float64 for resampling and metrics; models run in the precision of their players.
 """
@@ -81,7 +81,7 @@ class Played(NamedTuple):
 
 def own_sets(sample_rate: int) -> Float[np.ndarray, "b t"]:
     """The signals of the project's own two sets (`SETS`): the same notes at every rate."""
-    phrases = playing.playing(SECONDS, MADE_AT_HZ, SEED)
+    phrases = playing.playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=-12.0)
     high = high_playing.high_playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=0.0)
     phrases, high = (np.concatenate(list(audio_files.resampled([x], MADE_AT_HZ, sample_rate))) for x in (phrases, high))
     return np.stack([phrases, *(high * (peak / np.max(np.abs(high))) for peak in PEAKS)])

@@ -90,17 +90,17 @@ def of_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
     return tuple(term for term in terms if term.weight or term.name in ("ESR", "NMR"))
 
 
-def of_periodic_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
-    """The terms of `of_tones`, and the NMR of the aliases if the config has it.
+def of_periodic_tones(config: LossConfig, sample_rate: float, prefix: str = "") -> tuple[Term, ...]:
+    """The terms of `of_tones`, and the NMR of the aliases if the config has it. All names begin with `prefix`.
 
     Example:
         >>> [term.name for term in of_periodic_tones(LossConfig(aliases=NMRConfig()), 44_100)]
         ['ESR', 'NMR', 'aliases']
     """
     found = of_tones(config, sample_rate)
-    if config.aliases is None:
-        return found
-    return *found, nmr_of_aliases(config.aliases, _emphasis(config, sample_rate), sample_rate)
+    if config.aliases is not None:
+        found = *found, nmr_of_aliases(config.aliases, _emphasis(config, sample_rate), sample_rate)
+    return tuple(term._replace(name=prefix + term.name) for term in found)
 
 
 def of_music(config: LossConfig, sample_rate: float, name: str) -> tuple[Term, ...]:

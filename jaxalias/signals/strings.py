@@ -4,6 +4,8 @@ Every note is in tune at any sample rate and free of aliases: partials near or a
 computed. All functions draw from the generator in their arguments, so the same generator gives the same notes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.signal
 from jaxtyping import Float
@@ -129,6 +131,31 @@ def noise(length: int, sample_rate: int, corner_hz: float, random: np.random.Gen
     sections = scipy.signal.butter(2, min(corner_hz, 0.45 * sample_rate), fs=sample_rate, output="sos")
     filtered = scipy.signal.sosfilt(sections, random.standard_normal(length))
     return filtered / np.max(np.abs(filtered))
+
+
+class Tone(NamedTuple):
+    """The filter of a pickup and its tone control: a slope above one frequency, and a cut-off."""
+
+    from_hz: float
+    slope: float  # exponent: 1 rises by 6 dB per octave, -1 falls by as much
+    up_to_hz: float  # cut-off of a second-order roll-off
+
+
+def coloured(piece: Signal, sample_rate: int, tone: Tone) -> Signal:
+    """A piece filtered with a tone, without a shift in time (t,).
+
+    Args:
+        piece: (t,).
+        sample_rate: Hz.
+        tone: the filter.
+
+    Example:
+        >>> coloured(np.ones(100), 8000, Tone(1000.0, 1.0, 3000.0)).shape
+        (100,)
+    """
+    hz = np.fft.rfftfreq(len(piece), 1 / sample_rate)
+    gain = (1 + (hz / tone.from_hz) ** 2) ** (tone.slope / 2) / (1 + (hz / tone.up_to_hz) ** 4) ** 0.5
+    return np.fft.irfft(np.fft.rfft(piece) * gain, len(piece))
 
 
 def faded(piece: Signal, sample_rate: int) -> Signal:

@@ -9,7 +9,7 @@ from jaxalias import models
 from jaxalias.config import FineTuneConfig, MusicConfig
 from jaxalias.models import Model, Params
 from jaxalias.signals.recordings import Pair
-from jaxalias.training.sources import Known, Material, Source, music, periodic_tones, tones
+from jaxalias.training.sources import Known, Material, Source, music, periodic_tones, string_tones, tones
 
 
 class Played(NamedTuple):
@@ -54,6 +54,8 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
         found.append(periodic_tones.source(model, teacher_model, config, sample_rate))
     else:
         found.append(tones.source(model, teacher_model, config, sample_rate, play))
+    if config.strings:
+        found.append(string_tones.source(model, teacher_model, config.strings, config.frame_s, sample_rate, dtype))
     for name, each in music_of(config).items():
         if name == "starts" or model.knobs:
             past = 0 if name == "starts" else settling

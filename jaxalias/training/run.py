@@ -24,7 +24,7 @@ from jaxalias.training.plan import Task
 from jaxalias.training.sources import Batch, Known, Source
 from jaxalias.training.step import Setup, Student
 
-STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording")
+STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording", "strings")
 """Streams of random numbers. The key of a stream is the key of the run, folded with its index here. Append only."""
 
 

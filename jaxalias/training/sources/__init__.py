@@ -1,8 +1,9 @@
-"""The sources of training signals: tones, periodic tones, music (section 2.5).
+"""The sources of training signals: tones, periodic tones, strings, music (section 2.5).
 
 A source is a bundle of pure functions. To add one, write a file here with a function that returns a `Source`, and add
-one line to `jaxalias.training.plan.sources_of`. Tones with a lead-in (`tones`) suit any model, tones that repeat after
-a whole number of samples (`periodic_tones`) suit networks without recurrence, and music (`music`) suits any model.
+one line to `jaxalias.training.plan.sources_of`. Tones with a lead-in (`tones`) and music (`music`) suit any model.
+Tones that repeat after a whole number of samples, sines (`periodic_tones`) or strings with overtones (`string_tones`),
+suit networks without recurrence.
 """
 
 from collections.abc import Callable, Sequence
