@@ -12,7 +12,7 @@ The method in eight lines, one update of it (`sines` is in `jaxalias.signals`, `
     gradient = jax.grad(lambda p: loss(model.apply(p, x[:, settling:], memory)[0]))(student)
     student = optax.apply_updates(student, optimiser.update(gradient, moments)[0])
 
-All of it in one call is `jaxalias.fine_tune`.
+`jaxalias.fine_tune` runs the whole method in one call.
 
 Axes in signatures: b batch, t samples, k harmonic, f FFT bin, n STFT frame, z critical band, h hidden unit,
 c channel. Suffixes name units: _hz, _db, _s; a bare length is in samples. Signals are (b, t).
@@ -42,7 +42,7 @@ __version__ = version("jaxalias")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a sub-package when it is first asked for: `jaxalias --help` needs none of them."""
+    """Import a sub-package at its first use, because `jaxalias --help` needs none of them."""
     if name in ("FineTuned", "fine_tune"):
         return getattr(import_module("jaxalias.fine_tuning"), name)
     if name in __all__:

@@ -18,17 +18,17 @@ from jaxalias.training import loop, plan, rate_search, run
 from jaxalias.training.loop import SILENT, Hooks, Progress
 from jaxalias.training.plan import Played, Task
 
-TRAINING_SEED, HELD_OUT_SEED = 0, 1  # of the music that the project makes
-HELD_OUT_S, LEAST_S = 8.0, 2.0  # of each kind
+TRAINING_SEED, HELD_OUT_SEED = 0, 1  # of the project's synthetic music
+HELD_OUT_S, LEAST_S = 8.0, 2.0  # length of validation music, shortest music; of each source
 _KNOB_MIDDLE = 0.5
 
 
 class FineTuned(NamedTuple):
-    """What came of a run."""
+    """The result of a run."""
 
-    student: Params  # the average with the lowest validation loss; the teacher itself where no update lowered it
-    learning_rate: float  # that of the config, or a lower one (`jaxalias.training.rate_search`)
-    history: list[dict[str, float]]  # of each update: "update", "loss" and its terms by name, some with validation
+    student: Params  # the average with the lowest validation loss; equals the teacher if no update lowered this loss
+    learning_rate: float  # of the config, or lower if the rate search chose so (`jaxalias.training.rate_search`)
+    history: list[dict[str, float]]  # per update: "update", "loss", its terms by name, and sometimes validation values
 
 
 def fine_tune(
@@ -40,19 +40,24 @@ def fine_tune(
     audio: Float[np.ndarray, "t"] | None = None,
     on_update: Callable[[dict[str, float]], None] = lambda record: None,
 ) -> FineTuned:
-    """Fine-tune a copy of a model against its aliases.
+    """Fine-tune a copy of a model to remove its aliases.
 
     Args:
         model: the network (`jaxalias.models.build`).
-        params: those of the teacher, a nested dict of arrays.
-        config: what `jaxalias.config.presets` return for the model's kind, or one of your own.
+        params: of the teacher, a nested dict of arrays.
+        config: from `jaxalias.config.presets` for this kind of model, or your own.
         sample_rate: Hz, of the model.
-        audio: dry recordings to train on in the place of the project's training signal, at that rate.
-        on_update: takes a record of the history after each update.
+        audio: dry recordings (t,) at that rate, to train on instead of the project's training signal.
+        on_update: called with a record of the history after each update.
 
     Raises:
         ValueError: the config does not suit the model or the sample rate; or the teacher is silent or not finite.
-        DivergedError: the parameters are not finite any more (`jaxalias.training.loop`).
+        DivergedError: the parameters are no longer finite (`jaxalias.training.loop`).
+
+    Example:
+        source = weights_import.load("amp.nam")
+        model, config = models.build(source.network.config), presets.fast(source.network.config)
+        tuned = fine_tune(model, source.network.params, config, sample_rate=source.sample_rate)
     """
     task = Task("the model", params, config, music=play_music(model, params, config, sample_rate, audio))
     progress = train(run.prepare(model, [task], sample_rate), Hooks(on_update=on_update))
@@ -66,10 +71,19 @@ def train(
     saved: Progress | None = None,
     on_rates: Callable[[list[float]], None] = lambda rates: None,
 ) -> Progress:
-    """From the first update, or from what was saved, to the last; or until told to stop.
+    """Train from the first update, or from saved progress, to the last update, or until a hook stops the run.
 
     Args:
-        on_rates: takes the learning rate of each student, once it is found.
+        prepared: the compiled functions of the run (`jaxalias.training.run.prepare`).
+        hooks: called by the loop (`jaxalias.training.loop.Hooks`).
+        saved: progress to continue from; None starts with the rate search.
+        on_rates: called with the learning rate of each student after the rate search.
+
+    Raises:
+        DivergedError: no student is finite any more.
+
+    Example:
+        progress = train(run.prepare(model, [task], sample_rate), Hooks(on_update=print))
     """
     if saved is None:
         saved = rate_search.begin(prepared, hooks)
@@ -80,22 +94,32 @@ def train(
 def play_music(
     model: Model, params: Params, config: FineTuneConfig, sample_rate: int, audio: np.ndarray | None = None
 ) -> dict[str, Played]:
-    """The music of a config's sources and the alias-free teacher's answers, for training and for validation.
+    """The music of a config's sources and the alias-free teacher's output for it, for training and for validation.
 
     Args:
-        audio: takes the place of the project's training signal, as long as it is.
+        model, params: the teacher.
+        config: names the sources and their lengths.
+        sample_rate: Hz, of the model.
+        audio: (t,), used instead of the project's training signal, in its own length.
+
+    Returns:
+        One pair for training and one for validation, for each source of music by name.
+
+    Example:
+        music = play_music(model, params, presets.fast(network), 48_000)
+        task = Task("amp", params, presets.fast(network), music=music)
     """
     position = (_KNOB_MIDDLE,) * model.knobs or None
     play = player(model, params, knobs=position)
 
-    def answered(x: np.ndarray, factor: int) -> Pair:
+    def with_target(x: np.ndarray, factor: int) -> Pair:
         return Pair(x, np.asarray(oversample(play, factor)(jnp.asarray(x)[None])[0]))
 
     found = {}
     for name, each in plan.music_of(config).items():
-        drawn_s = config.updates * each.rows * each.frame_s  # by all updates: a short run needs no more than that
+        drawn_s = config.updates * each.rows * each.frame_s  # drawn by all updates: a short run needs no more music
         seconds, other_s = (min(most, max(LEAST_S, drawn_s)) for most in (each.seconds, HELD_OUT_S))
-        # what is played when it is drawn needs the power of the answer alone
+        # sources that play the teacher at each draw need only the power of its output here
         factor = 1 if name == "starts" or model.knobs else each.oversampling
         if name == "high_playing":
             x = high_playing.high_playing(seconds, sample_rate, TRAINING_SEED)
@@ -103,11 +127,11 @@ def play_music(
         else:
             x = _training_music(seconds, sample_rate) if audio is None else audio
             other = playing.playing(other_s, sample_rate, HELD_OUT_SEED)
-        found[name] = Played(answered(x, factor), answered(other, factor))
+        found[name] = Played(with_target(x, factor), with_target(other, factor))
     return found
 
 
 def _training_music(seconds: float, sample_rate: int) -> np.ndarray:
-    """A third of it the signal that devices are recorded with, everything at every level; two thirds playing."""
+    """One third of the signal for recording devices (all frequencies at all levels), then two thirds of playing."""
     everything = playing.make(seconds / 3, sample_rate, TRAINING_SEED)
     return np.concatenate([everything, playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED)])

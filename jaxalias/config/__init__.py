@@ -1,8 +1,8 @@
-"""What a model is and how a run goes, as frozen validated records. No behaviour.
+"""The settings of models and runs, as frozen validated records without behaviour.
 
 `networks` and `wavenet` hold the records of the models, `run` those of a run, `presets` the functions that return a
 whole run for a kind of model, and `record` what all records share. Every record converts with
-`model_dump(mode="json")` and `model_validate` (pydantic); an unknown key, a wrong type or a value out of range is an
+`model_dump(mode="json")` and `model_validate` (pydantic). An unknown key, a wrong type or a value out of range is an
 error that names the key, the rule and the value (`explain`).
 """
 

@@ -1,4 +1,4 @@
-"""The records of recurrent networks, and the union of the networks of all kinds, told apart by `kind`."""
+"""The records of recurrent networks, and the union of the networks of all kinds, discriminated by `kind`."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ class RecurrentConfig(Record):
     input_size: PositiveInt = Field(1, description="the signal, and after it the knobs")
     head_bias: bool = True
     skip: bool = Field(True, description="the input is added to the output")
-    input_gain: PositiveFloat = Field(1.0, description="linear, before the network and what skips it")
+    input_gain: PositiveFloat = Field(1.0, description="linear, before the network and the skip connection")
     output_gain: PositiveFloat = Field(1.0, description="linear, after both")
 
 
@@ -24,15 +24,15 @@ class LSTMConfig(RecurrentConfig):
     """Stacked LSTM and a dense output: GuitarML SimpleRNN (two bias vectors, skip), RTNeural and NAM LSTM."""
 
     kind: Literal["lstm"] = "lstm"
-    bias_vectors: Literal[0, 1, 2] = Field(2, description="per layer: 2 as PyTorch, 1 where the file holds their sum")
+    bias_vectors: Literal[0, 1, 2] = Field(2, description="per layer: 2 as PyTorch, 1 if the file holds their sum")
     stored_initial_state: bool = Field(False, description="starts from a state in the file, not from zeros")
 
 
 class GRUConfig(RecurrentConfig):
-    """Stacked GRU, the reset gate after the product as in PyTorch, and a dense output: SimpleRNN and RTNeural."""
+    """Stacked GRU, with the reset gate after the product as in PyTorch, and a dense output: SimpleRNN and RTNeural."""
 
     kind: Literal["gru"] = "gru"
-    bias_vectors: Literal[0, 2] = Field(2, description="per layer; a sum would not do: the reset gate takes but one")
+    bias_vectors: Literal[0, 2] = Field(2, description="per layer; not their sum: the reset gate scales one only")
 
 
 ModelConfig = Annotated[

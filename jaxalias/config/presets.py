@@ -1,4 +1,4 @@
-"""Recipes: functions of the model's kind that return one frozen config each."""
+"""Presets: functions from a model's config to one frozen config of a run."""
 
 from collections.abc import Callable
 
@@ -20,15 +20,15 @@ from jaxalias.config import (
 
 
 def paper(model: ModelConfig) -> FineTuneConfig:
-    """The text of the paper: L = ESR + NMR, Adam 5e-4 constant, 40 000 updates in double precision.
+    """The settings in the text of the paper: L = ESR + NMR, Adam 5e-4 constant, 40 000 updates in double precision.
 
-    Published: 24 h at most on a GTX 1080; NMR-S of the Mesa LSTM from 19.3 to -14.8 dB (its Table 1).
+    Published: at most 24 h on a GTX 1080; NMR-S of the Mesa LSTM from 19.3 to -14.8 dB (its Table 1).
     """
     return _published(model, "paper", LossConfig(esr=ESRConfig(weight=1.0), nmr=NMRConfig(weight=1.0)))
 
 
 def authors(model: ModelConfig) -> FineTuneConfig:
-    """The program that made the published weights: 0.5 ESR + 0.5 NMR + DC, with its own reductions.
+    """The settings of the program that made the published weights: 0.5 ESR + 0.5 NMR + DC, with its own reductions.
 
     The ESR is one ratio of sums over the batch, the NMR the geometric mean over its tones.
     """
@@ -43,20 +43,20 @@ def authors(model: ModelConfig) -> FineTuneConfig:
 def fast(model: ModelConfig) -> FineTuneConfig:
     """The default: minutes on a laptop's CPU.
 
-    All models: tones, music, and notes played high, each with an ESR and an NMR of its error of its own; the target of
-    music is the alias-free teacher. The moving average of the parameters is exported. No low-pass.
+    All models: tones, music, and notes played high, each with its own ESR and NMR. The target of music is the
+    alias-free teacher. The moving average of the parameters is exported. No low-pass.
 
-    A recurrent model: a soft hinge of the NMR at -15 dB; some music from the first sample that a player plays; SOAP's
-    steps (`jaxalias.optimisers.soap`) with cosine decay, clipped, at the highest rate that does little harm at first
+    A recurrent model: a soft hinge of the NMR at -15 dB; some music that starts from the model's initial state; SOAP
+    steps (`jaxalias.optimisers.soap`) with cosine decay and clipping, at the highest stable learning rate
     (`jaxalias.training.rate_search`).
 
-    A network without recurrence: tones that repeat, so that its steady-state response is known at once and aliases are
-    told from harmonics (`jaxalias.signals.periodic_tones`); the amplitude of what is audible counts (a pseudo-Huber),
-    so that the loudest leads; Gauss-Newton steps (`jaxalias.optimisers.gauss_newton`).
+    A network without recurrence: tones that repeat, so that the steady-state response needs no warm-up and aliases
+    separate from harmonics (`jaxalias.signals.periodic_tones`); a pseudo-Huber function of the NMR, close to the
+    amplitude of audible errors, so that the loudest dominate; Gauss-Newton steps (`jaxalias.optimisers.gauss_newton`).
 
-    Tones up to MIDI 112 (5.3 kHz): those above alias most and take most of the gradient.
+    Tones up to MIDI 112 (5.3 kHz): higher ones alias most and would dominate the gradient.
 
-    Command, time, hardware and figures: experiments/RESULTS.md; how the numbers were chosen: experiments/RECIPES.md.
+    Command, time, hardware and figures: experiments/RESULTS.md. How the numbers were chosen: experiments/RECIPES.md.
     """
     if isinstance(model, RecurrentConfig):
         return FineTuneConfig(
@@ -91,9 +91,9 @@ def fast(model: ModelConfig) -> FineTuneConfig:
 
 
 def balanced(model: ModelConfig) -> FineTuneConfig:
-    """As `fast`, but longer; a recurrent model with more rows of everything and amplitudes in the place of the hinge.
+    """As `fast`, but longer. A recurrent model also has more rows of each source, and a pseudo-Huber NMR.
 
-    Where the loss leaps, the run goes on from the average (`jaxalias.optimisers.rewind`).
+    If the loss of a recurrent model jumps, the run continues from the average (`jaxalias.optimisers.rewind`).
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
@@ -112,13 +112,13 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 
 
 def best(model: ModelConfig) -> FineTuneConfig:
-    """The best that is known: as `balanced`, twice as long."""
+    """The preset with the best known results: as `balanced`, twice as long."""
     config = balanced(model)
     return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
 
 
 def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTuneConfig:
-    """The config with at least so many rows of music: a source of its own, or more rows of the one that it has."""
+    """The config with at least `rows` rows of music: a new source, or more rows of the existing one."""
     if config.music:
         return config.model_copy(
             update={"music": config.music.model_copy(update={"rows": max(rows, config.music.rows)})}
@@ -138,30 +138,30 @@ PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {
 
 
 def _amplitude(weight: float) -> NMRConfig:
-    """Of what is audible the amplitude counts, so that the loudest leads; below -15 dB hardly anything does."""
+    """A pseudo-Huber function of the NMR: like the amplitude of audible errors, almost zero below -15 dB."""
     return NMRConfig(phase="counts", weight=weight, reduction="pseudo_huber", knee=0.03)
 
 
 def _convolutional_music(rows: int) -> MusicConfig:
-    """Excerpts of five STFT frames, each behind a receptive field of its past; four times the weight of the tones."""
+    """Excerpts of five STFT frames after a lead-in of one receptive field; four times the weight of the tones."""
     loss = LossConfig(esr=ESRConfig(weight=4.0), nmr=_amplitude(0.12), lowpass=None)
     return MusicConfig(rows=rows, frame_s=0.14, loss=loss)
 
 
 def _recurrent_loss(share: float, reduction: Reduction) -> LossConfig:
-    """ESR and 0.03 times the NMR above -15 dB, both times a share; all frequencies."""
+    """ESR and 0.03 times the NMR above -15 dB, both multiplied by `share`; all frequencies."""
     return LossConfig(
         esr=ESRConfig(weight=share), nmr=NMRConfig(weight=0.03 * share, reduction=reduction, knee=0.03), lowpass=None
     )
 
 
 def _recurrent_music(rows: int, loss: LossConfig) -> MusicConfig:
-    """Excerpts of half a second, in frames as those of the tones, so that one call plays both."""
+    """Excerpts of half a second, in frames as long as those of the tones, so that one call plays both."""
     return MusicConfig(rows=rows, frame_s=0.05, frames=10, loss=loss)
 
 
 def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:
-    """What text and program share (section 2.5): TBPTT frames of N/10 for a recurrent model, of N/2 for a TCN."""
+    """What the paper and its program share (section 2.5): TBPTT frames of N/10 for a recurrent model, N/2 for a TCN."""
     recurrent = isinstance(model, RecurrentConfig)
     return FineTuneConfig(
         preset=name,

@@ -1,4 +1,4 @@
-"""The records of a run: the training tones, the loss and its terms, the optimiser, and the whole of a run."""
+"""The records of a run: training tones, the loss and its terms, the optimiser, and the whole run."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,18 +16,17 @@ from jaxalias.config.record import Record
 
 
 class SineConfig(Record):
-    """Training tones (eqs. 3-5). The first `settling` of each tone is not part of the target."""
+    """Training tones (eqs. 3-5). The first `settling_s` of each tone is not part of the target."""
 
     midi_low: FiniteFloat = 21.0
     midi_high: FiniteFloat = 127.0
     quietest_db: Annotated[float, Field(lt=0)] | None = Field(
-        None, description="peaks are uniform in dB from here to 0; none: the amplitude is uniform, few tones are quiet"
+        None, description="peaks are uniform in dB from this to 0; none: uniform in amplitude, so few tones are quiet"
     )
     whole_cycles: bool = Field(
         False,
-        description="f0 moves to where a whole number of cycles fits into samples, at most a frame, so that a frame "
-        "tells aliases from harmonics, and a network without recurrence is settled from its first sample "
-        "(`periodic_tones`)",
+        description="f0 moves so that each tone repeats after a whole number of samples, at most a frame; then a frame "
+        "separates aliases from harmonics, and a network without recurrence needs no warm-up (`periodic_tones`)",
     )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
@@ -40,16 +39,16 @@ class SineConfig(Record):
 
 
 Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"]
-"""How the tones of a batch become one number; see `losses.reduce`."""
+"""The reduction of a batch to one number; see `losses.terms.reduce`."""
 
 
 class ReductionConfig(Record):
-    """How the ratios of the rows of a batch become one number."""
+    """The weight of a term, and its reduction of the rows of a batch to one number."""
 
     weight: NonNegativeFloat = 1.0
     reduction: Reduction = "mean_of_ratios"
     knee: PositiveFloat | None = Field(
-        None, description="the ratio up to which soft_hinge and pseudo_huber hardly count; the others have none"
+        None, description="the ratio below which soft_hinge and pseudo_huber are almost zero; the others have none"
     )
 
     @model_validator(mode="after")
@@ -76,7 +75,7 @@ class NMRConfig(ReductionConfig):
 
 
 class LowpassConfig(Record):
-    """What lies above its edge is not asked of the student (section 2.3)."""
+    """A low-pass in front of the loss; frequencies above its edge have no effect (section 2.3)."""
 
     pass_hz: PositiveFloat = 12_000.0
     stop_hz: PositiveFloat = 16_000.0
@@ -84,16 +83,16 @@ class LowpassConfig(Record):
 
 
 class LossConfig(Record):
-    """L = ESR + lambda NMR + DC (eq. 17), each with its weight, behind a pre-emphasis."""
+    """L = ESR + lambda NMR + DC (eq. 17), each term with its weight, after a pre-emphasis."""
 
     esr: ESRConfig = ESRConfig()
-    nmr: NMRConfig = Field(NMRConfig(), description="noise: all that differs in magnitude from the target")
+    nmr: NMRConfig = Field(NMRConfig(), description="noise: all differences in magnitude from the target")
     aliases: NMRConfig | None = Field(
-        None, description="noise: what is no harmonic of a tone (sines.whole_cycles); none: not measured apart"
+        None, description="noise: everything but the harmonics (sines.whole_cycles); none: no such term"
     )
     dc_weight: NonNegativeFloat = 0.0
     emphasis: Literal["flat", "a_weighting"] = Field("flat", description="in series with the low-pass")
-    lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all counts, to half the sample rate")
+    lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all frequencies count")
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
@@ -103,28 +102,26 @@ class LossConfig(Record):
 
 
 class CurvatureConfig(Record):
-    """Gauss-Newton steps in the place of Adam's (see `gauss_newton`)."""
+    """Gauss-Newton steps instead of Adam's (see `gauss_newton`)."""
 
     damping: PositiveFloat = Field(0.3, description="added to every curvature, in units of the loss")
-    memory: PositiveInt = Field(1000, description="updates that the running mean of the curvature reaches back")
+    memory: PositiveInt = Field(1000, description="updates; time constant of the running mean of the curvature")
     renew_every: PositiveInt = Field(
-        50, description="updates between factorisations, a twentieth of the run at most; the first so many only gather"
+        50, description="updates between factorisations, at most a twentieth of the run; no steps before the first"
     )
     sample_every: PositiveInt = Field(
-        1, description="updates between samples of the curvature, once the first factorisation is made"
+        1, description="updates between samples of the curvature, after the first factorisation"
     )
 
 
 class SoapConfig(Record):
     """Adam along the axes of each weight matrix (see `soap`)."""
 
-    renew_every: PositiveInt = Field(
-        10, description="updates between renewals of the axes; until the first there are none, as for Adam"
-    )
+    renew_every: PositiveInt = Field(10, description="updates between renewals of the axes; plain Adam until the first")
 
 
 class OptimiserConfig(Record):
-    """Adam, SOAP or Gauss-Newton steps, and what surrounds them."""
+    """Adam, SOAP or Gauss-Newton steps, with schedule, clipping and averaging."""
 
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["constant", "cosine"] = "constant"
@@ -133,10 +130,10 @@ class OptimiserConfig(Record):
     )
     soap: SoapConfig | None = Field(None, description="none: Adam")
     curvature: CurvatureConfig | None = Field(
-        None, description="none: Adam; else the learning rate is the share of a Newton step"
+        None, description="none: Adam; else the learning rate is a fraction of a Newton step"
     )
     rewind_above: Annotated[FiniteFloat, Field(gt=1)] | None = Field(
-        None, description="times its usual value, above which a loss sends the parameters to their average (`rewind`)"
+        None, description="ratio of the loss to its usual value, above which the parameters return to their average"
     )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the exported average; 0: none")
 
@@ -150,22 +147,22 @@ class OptimiserConfig(Record):
 
 
 class RateSearchConfig(Record):
-    """The learning rate is halved until the first updates do little harm, on the validation batches."""
+    """Halve the learning rate until the first updates are stable, measured on the validation batches."""
 
     updates: PositiveInt = 50
     most_loss: Annotated[FiniteFloat, Field(gt=1)] = Field(
-        2.0, description="times what it was before the first update, that the loss may be after so many"
+        2.0, description="highest loss after these updates, relative to that before the first"
     )
-    most_esr: PositiveFloat = Field(0.1, description="the ratio (-10 dB) that the ESR of the tones may be then")
+    most_esr: PositiveFloat = Field(0.1, description="highest ESR of the tones then, a power ratio (0.1: -10 dB)")
 
 
 class MusicConfig(Record):
-    """Excerpts of music beside the tones; the target is the alias-free teacher (`jaxalias.training.sources.music`)."""
+    """Excerpts of music, with the alias-free teacher as the target (`jaxalias.training.sources.music`)."""
 
     rows: PositiveInt = Field(description="excerpts in one update")
     frame_s: PositiveFloat = Field(description="length of the frame of one update")
-    frames: PositiveInt = Field(1, description="in an excerpt, one update each, the model's state carried on")
-    seconds: PositiveFloat = Field(90.0, description="of music that the project makes, as far as a run draws so much")
+    frames: PositiveInt = Field(1, description="per excerpt, one update each; the model's state is carried on")
+    seconds: PositiveFloat = Field(90.0, description="most synthetic music; a short run makes only what it draws")
     oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
     loss: LossConfig
 
@@ -179,7 +176,7 @@ class MusicConfig(Record):
 
 
 class StringConfig(Record):
-    """Tones with overtones beside the sines (`jaxalias.training.sources.string_tones`)."""
+    """Periodic tones with overtones (`jaxalias.training.sources.string_tones`)."""
 
     rows: PositiveInt = Field(description="tones in one update")
     midi_low: FiniteFloat = 64.0
@@ -195,20 +192,20 @@ class StringConfig(Record):
 
 
 class FineTuneConfig(Record):
-    """One run. What a preset returns, and what stands in `run.json` of its folder."""
+    """One run: the result of a preset, and the content of `run.json` in the run's folder."""
 
     preset: str
     updates: NonNegativeInt
     batch_size: PositiveInt = Field(description="tones in one update")
-    frame_s: PositiveFloat = Field(description="length of the frame of one update, of each tone's analysed part")
+    frame_s: PositiveFloat = Field(description="length of the frame of one update, part of each tone's analysed time")
     precision: Literal["float32", "float64"] = "float32"
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
-    loss: LossConfig = Field(LossConfig(), description="of the tones; each of the sources of music has its own")
+    loss: LossConfig = Field(LossConfig(), description="of the tones; each other source has its own")
     strings: StringConfig | None = Field(None, description="tones with overtones; needs sines.whole_cycles")
     music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
     high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
-    starts: MusicConfig | None = Field(None, description="music from the initial state of the model on")
+    starts: MusicConfig | None = Field(None, description="music that starts from the model's initial state")
     optimiser: OptimiserConfig = OptimiserConfig()
     rate_search: RateSearchConfig | None = Field(None, description="none: the learning rate is that of the optimiser")
     validate_every: PositiveInt = Field(50, description="updates between validations")
@@ -224,7 +221,7 @@ class FineTuneConfig(Record):
         return self
 
     def _terms_have_a_curvature(self) -> None:
-        """It is made of every row's own squares, so the loss must be a mean over rows of functions of them."""
+        """Refuse losses that are no mean over rows of functions of squares: the curvature is computed row by row."""
         every = {
             "": self,
             **{f"{name}.": getattr(self, name) for name in ("strings", "music", "high_playing", "starts")},
@@ -248,7 +245,7 @@ class PretrainConfig(Record):
 
     updates: NonNegativeInt
     batch_size: PositiveInt = Field(description="segments in one update")
-    warm_up: NonNegativeInt = Field(description="heard before a segment, without gradient")
+    warm_up: NonNegativeInt = Field(description="lead-in of a segment, without gradient")
     frame: PositiveInt = Field(description="of one update")
     frames: PositiveInt = Field(description="in a segment, one update each")
     held_out: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of each recording, its end")

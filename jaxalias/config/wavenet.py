@@ -1,4 +1,4 @@
-"""What NAM's networks without recurrence are, in the legacy and the current schema of its files."""
+"""The records of NAM's networks without recurrence, in the legacy and the current schema of its files."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,11 +10,11 @@ Activation = Literal[
     "Tanh", "Hardtanh", "Fasttanh", "ReLU", "LeakyReLU", "PReLU", "Sigmoid", "SiLU", "Hardswish",
     "LeakyHardtanh", "LeakyHardTanh", "Softsign",
 ]  # fmt: skip
-"""The element-wise functions that NAM's players know, by NAM's names."""
+"""The element-wise functions of NAM's players, under NAM's names."""
 
 
 class ActivationConfig(Record):
-    """An element-wise function whose parameters are not the players' defaults."""
+    """An element-wise function with parameters that differ from the players' defaults."""
 
     type: Activation
     negative_slopes: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)] = Field(
@@ -56,7 +56,7 @@ class FiLMConfig(Record):
 
 
 class FiLMsConfig(Record):
-    """Where a layer is modulated, in the order in which NAM's files hold the weights."""
+    """The modulations of a layer, in the order of their weights in NAM's files."""
 
     conv_pre: FiLMConfig | None = None
     conv_post: FiLMConfig | None = None
@@ -64,12 +64,12 @@ class FiLMsConfig(Record):
     input_mixin_post: FiLMConfig | None = None
     activation_pre: FiLMConfig | None = None
     activation_post: FiLMConfig | None = None
-    layer1x1_post: FiLMConfig | None = Field(None, description="played in layers of mode blended only, as players do")
+    layer1x1_post: FiLMConfig | None = Field(None, description="used in layers of mode blended only, as in players")
     head1x1_post: FiLMConfig | None = None
 
 
 class Head1x1Config(Record):
-    """A matrix between a layer's activation and the head."""
+    """A 1x1 convolution between a layer's activation and the head."""
 
     out_channels: PositiveInt
     groups: PositiveInt = 1
@@ -78,8 +78,8 @@ class Head1x1Config(Record):
 class LayerArrayConfig(Record):
     """One stack of dilated layers of a NAM WaveNet. The defaults are the legacy (0.5.x) schema of a NAM file.
 
-    A value for a layer stands once for all of them, or in a tuple of as many as there are dilations;
-    `models.wavenet_plan` is what each layer gets.
+    A setting of the layers is one value for all of them, or a tuple with one value for each dilation.
+    `models.wavenet_plan` gives the settings of each layer.
     """
 
     input_size: PositiveInt
@@ -97,10 +97,10 @@ class LayerArrayConfig(Record):
     head_dilation: PositiveInt = 1
     groups_input: PositiveInt = 1
     groups_input_mixin: PositiveInt = 1
-    layer1x1_groups: PositiveInt | None = Field(1, description="none: no layer1x1, a layer passes on what it hears")
+    layer1x1_groups: PositiveInt | None = Field(1, description="none: no layer1x1, a layer passes its input on")
     head1x1: Head1x1Config | None = None
     films: FiLMsConfig = FiLMsConfig()
-    slimmable: bool = Field(False, description="players may cut it to fewer channels; here it has all of them")
+    slimmable: bool = Field(False, description="players may use fewer channels; here all of them are used")
 
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
@@ -150,7 +150,7 @@ class LayerArrayConfig(Record):
 
 
 class PostHeadConfig(Record):
-    """Convolutions after the last layer array and its scale, an activation before each."""
+    """Convolutions after the last layer array and its scale, each after an activation."""
 
     channels: PositiveInt = Field(description="between the convolutions")
     out_channels: PositiveInt
@@ -159,14 +159,14 @@ class PostHeadConfig(Record):
 
 
 class WaveNetConfig(Record):
-    """NAM's WaveNet: layer arrays in a chain, each adding to the head of the one before."""
+    """NAM's WaveNet: layer arrays in a chain; each adds its head to the head of the one before."""
 
     kind: Literal["wavenet"] = "wavenet"
     layer_arrays: Annotated[tuple[LayerArrayConfig, ...], Field(min_length=1)]
     head_scale: FiniteFloat
     head: PostHeadConfig | None = None
-    condition_dsp: "WaveNetConfig | None" = Field(None, description="what the layers are conditioned on; none: input")
-    out_channels: PositiveInt = Field(1, description="more only for a condition_dsp")
+    condition_dsp: "WaveNetConfig | None" = Field(None, description="computes the condition; none: it is the input")
+    out_channels: PositiveInt = Field(1, description="above 1 only in a condition_dsp")
 
     @model_validator(mode="after")
     def _sizes_chain(self) -> Self:
@@ -201,7 +201,7 @@ class WaveNetConfig(Record):
 
 
 class ConvNetConfig(Record):
-    """NAM's ConvNet: dilated convolutions of two taps in a chain, each normalised if so trained, then activated."""
+    """NAM's ConvNet: a chain of dilated convolutions with two taps, each with optional batch norm and an activation."""
 
     kind: Literal["convnet"] = "convnet"
     channels: PositiveInt

@@ -1,4 +1,4 @@
-"""Models on music, against a recording of the device or against the teacher (section 2.6)."""
+"""Models on music, compared with a recording of the device or with the teacher (section 2.6)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,41 +13,46 @@ from jaxalias.signals.dsp import power_to_db
 
 METRICS = ("ESR", "MRSL")
 SILENT = "no dB value: the reference is silent"
-REACH = 512  # samples by which a device may delay what a model of it does not, or the other way round
+REACH = 512  # samples; largest difference between the delays of a device and of its model
 
 
 class Clip(NamedTuple):
-    """A piece of music: input, and what the device made of it where that is known. (t,), at the models' rate."""
+    """A piece of music: the input and, if there is one, a recording of the device, (t,) at the models' rate."""
 
     name: str
     x: np.ndarray
     recording: np.ndarray | None = None
-    delays: tuple[int, int] | None = None  # of the recording, lowest and highest, in samples; None: any
+    delays: tuple[int, int] | None = None  # lowest and highest possible delay of the recording, samples; None: any
 
 
 class Performance(NamedTuple):
-    """A clip as every candidate played it, (t,) each, and what they are to be compared with."""
+    """The outputs of all candidates for a clip, (t,) each, and their reference."""
 
     clip: Clip
     renders: list[np.ndarray]
     reference: np.ndarray  # the recording, aligned; without one the teacher's render
-    delay: int  # of the recording, in samples; positive where it came late
-    polarity: int  # -1 where the recording had to be turned over
-    held: tuple[int, int]  # the samples of the clip, from and up to, that the reference holds
-    alias_free: np.ndarray | None = None  # what the teacher plays at a multiple of its rate, where that was asked for
-    own_set: bool = False  # one of the project's own, not a user's clip
+    delay: int  # of the recording, in samples; positive: it is late
+    polarity: int  # -1 if the recording is inverted
+    held: tuple[int, int]  # first and end sample of the clip that the reference covers
+    alias_free: np.ndarray | None = None  # output of the alias-free teacher, if it was computed
+    own_set: bool = False  # true for one of the project's own sets, false for a user's clip
 
 
 @host.in_double_precision
 def perform(
     candidates: Sequence[Candidate], clip: Clip, on_step: Callable[[str], None] = lambda what: None
 ) -> Performance:
-    """Play a clip through every candidate; the first is the teacher.
+    """Play a clip through every candidate. The first candidate is the teacher.
 
-    A recording is shifted by whole samples and turned over where the teacher's correlation with it says so.
+    A recording is shifted by whole samples and inverted where necessary, to correlate best with the teacher's output.
+
+    Args:
+        candidates: the models.
+        clip: the input, with or without a recording.
+        on_step: called with a line of text after each candidate.
 
     Raises:
-        RecordingError: the recording is not of this clip (`recordings.find`).
+        RecordingError: the recording does not belong to this clip (`recordings.find`).
     """
     if clip.recording is not None and clip.delays is None:
         clip = recorded(clip, clip.recording, f"the recording of clip {clip.name!r}")
@@ -63,12 +68,13 @@ def perform(
 
 
 def recorded(clip: Clip, recording: np.ndarray, name: str, delay: int | None = None) -> Clip:
-    """A clip with its recording, which is checked: it has to follow the clip, and to hold at least half of it.
+    """A clip with its recording, after a check: the recording must follow the clip and cover at least half of it.
 
     Args:
-        recording: (t,), as long as it is.
+        clip: the input.
+        recording: (t,), of any length.
         name: of the recording, for errors.
-        delay: of the recording in samples, where it is known.
+        delay: of the recording in samples, if known.
 
     Raises:
         RecordingError: as `recordings.find`.
@@ -81,10 +87,14 @@ def recorded(clip: Clip, recording: np.ndarray, name: str, delay: int | None = N
 def evaluate(performances: Sequence[Performance], sample_rate: int) -> list[dict[str, Any]]:
     """ESR and MRSL of each candidate over all clips.
 
+    Args:
+        performances: one for each clip.
+        sample_rate: Hz.
+
     Returns:
         For each candidate {"ESR": dB of the summed errors over the summed powers of all clips, "MRSL": dB of
         the mean over clips, "clips": [{"name", "reference", "delay", "polarity", "ESR", "MRSL"}]}, and "notes" with the
-        reasons where one of the first two is None.
+        reasons if one of the first two is None.
     """
     records = []
     for index in range(len(performances[0].renders)):
@@ -111,15 +121,15 @@ def _decibels(error: float, power: float, mrsl: float) -> dict[str, Any]:
 def align(
     recording: np.ndarray, like: np.ndarray, delays: tuple[int, int] | None = None
 ) -> tuple[np.ndarray, int, int]:
-    """A recording (t,) shifted and turned over to match a signal: (aligned, delay in samples, polarity 1 or -1).
+    """A recording (t,) shifted and inverted to match a signal: (aligned, delay in samples, polarity 1 or -1).
 
-    The delay is where their correlation is largest in magnitude; a positive one means the recording came late.
-    Samples from outside the recording are zeros.
+    The delay is where their correlation is largest in magnitude; positive: the recording is late. Samples outside the
+    recording are zeros.
 
     Args:
         recording: of any length.
-        like: (u,), the length of what is returned.
-        delays: the lowest and the highest that it can be; None looks everywhere.
+        like: (u,), the length of the result.
+        delays: the lowest and the highest possible delay; None: any.
     """
     if delays is None:
         found = recordings.find(like, recording, "the recording").delay

@@ -1,7 +1,7 @@
-"""The device that measures: in float64 and complex128, which TPUs and some other accelerators lack.
+"""The device for measurements in float64 and complex128, which TPUs and some other accelerators lack.
 
-Models run where they always do, in the precision asked for. What they played is analysed on the default device where
-that can compute in double precision, and else on the host's CPU.
+Models run on the default device in their own precision. Their outputs are analysed on the default device if it
+supports double precision, and otherwise on the host's CPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 
 def measuring_device() -> jax.Device:
-    """The first device of this host, or its CPU where that cannot transform float64.
+    """The first device of this host, or its CPU if the device cannot compute an FFT in float64.
 
     Raises:
-        RuntimeError: JAX was told not to use the CPU; says how to allow it.
+        RuntimeError: JAX may not use the CPU. The message says how to allow it.
     """
     first = jax.local_devices()[0]
     if can_measure(first):
@@ -36,13 +36,13 @@ def measuring_device() -> jax.Device:
 
 @lru_cache
 def can_measure(device: jax.Device) -> bool:
-    """True where a transform of float64 numbers succeeds. 64-bit mode must be on (`dsp.require_precision`)."""
+    """True if an FFT of float64 numbers succeeds. 64-bit mode must be on (`dsp.require_precision`)."""
     if device.platform in ("cpu", "gpu"):
         return True
     try:
         with jax.default_device(device):
             spectrum = jax.block_until_ready(jnp.fft.rfft(jnp.arange(8.0, dtype=jnp.float64)))
-    except Exception:  # whatever a platform raises for what it lacks
+    except Exception:  # platforms raise different errors here
         return False
     return bool(spectrum.dtype == jnp.complex128)
 
@@ -51,7 +51,7 @@ def can_measure(device: jax.Device) -> bool:
 def double_precision() -> Iterator[None]:
     """Compute on the measuring device."""
     device = measuring_device()
-    if device == jax.local_devices()[0]:  # the default: nothing to compile anew for
+    if device == jax.local_devices()[0]:  # the default device: no function has to be compiled again
         yield
     else:
         with jax.default_device(device):
@@ -59,7 +59,7 @@ def double_precision() -> Iterator[None]:
 
 
 def in_double_precision(f: Callable[P, R]) -> Callable[P, R]:
-    """The same function, computing on the measuring device."""
+    """The same function, computed on the measuring device."""
 
     @wraps(f)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,22 +1,23 @@
-"""How far models are from alias-free answers on what is played: phrases, notes played high, and a user's own clips.
+"""Models on music, compared with alias-free outputs: phrases, notes played high, and a user's own clips.
 
-Not only a sine has an alias-free answer. For any input x it is what the same weights play at `FACTOR` times the rate,
-decimated (`oversampling.oversample`): their aliases are 60 dB and more further down. Two figures follow for a model f:
+Not only sines have an alias-free target. For any input x it is the output of the same weights at `FACTOR` times the
+rate, decimated (`oversampling.oversample`); its aliases are lower by 60 dB or more. This gives two comparisons of a
+model f:
 
-    self:        f(x) against f at 8 times its rate, which is what f's own aliases are;
-    alias_free:  f(x) against the teacher at 8 times its rate: aliases and changed tone alike.
+    self:        f(x) with f at 8 times its rate, a measure of f's own aliases;
+    alias_free:  f(x) with the teacher at 8 times its rate, a measure of aliases and changed tone together.
 
-For the teacher both are the same. A student is worth having on x if it is nearer to the alias-free teacher than the
-teacher is. Each comparison gives an ESR (sum of squared errors over sum of squares), an NMR (mean over all frames), and
-the audible share: frames of 2048 samples, half overlapping, whose NMR (mean over 109 bands) is above -10 dB. A frame
-where the reference is silent counts as inaudible.
+For the teacher both are the same. A student is useful on x if it is closer to the alias-free teacher than the teacher
+is. Each comparison gives an ESR (sum of squared errors over sum of squares), an NMR (mean over all frames), and the
+audible share: the share of frames of 2048 samples, half overlapping, whose NMR (mean over 109 bands) is above -10 dB. A
+frame with a silent reference counts as inaudible.
 
-The project's own sets are made at one rate from `SEED`, which no training signal is made from. *playing* is `SECONDS`
-of guitar lines, chords and bass lines as an interface records them, peaks from 0.9 to 12 dB below. *high_playing* is as
-much of notes from 660 Hz up, all at full level (peak 0.9, a guitar straight into the interface), and the same once more
-at peak 0.25, 11 dB below; its figures are over both together.
+The project's own sets are made at one rate from `SEED`, which no training signal uses. *playing* is `SECONDS` of guitar
+lines, chords and bass lines with the noise of an audio interface, peaks from 0.9 to 12 dB below. *high_playing* is the
+same length of notes from 660 Hz up, all at full level (peak 0.9, a guitar plugged directly into the interface), and the
+same again at peak 0.25, 11 dB below. Its figures are for both together.
 
-Precision: float64 for the resampling and the metrics; the models run in the precision of their players.
+Precision: float64 for resampling and metrics; models run in the precision of their players.
 """
 
 import math
@@ -37,23 +38,23 @@ from jaxalias.signals import audio_files, dsp, high_playing, playing
 from jaxalias.targets import oversampling
 from jaxalias.targets.oversampling import Play
 
-FACTOR = 8  # at which the answer counts as free of aliases
-RIVALS = (2, 4)  # multiples of the rate; players have had 2 to 8 since 2026, at as many times the CPU
+FACTOR = 8  # the multiple of the rate at which outputs count as alias-free
+RIVALS = (2, 4)  # multiples of the rate; players offer 2 to 8 since 2026, for as many times the CPU load
 FIGURES = ("ESR", "NMR", "audible")
 SEED, SECONDS = 2026, 10.0
 MADE_AT_HZ = 48_000
 PEAKS = (0.9, 0.25)  # of high playing
 SETS = {"playing": slice(0, 1), "high_playing": slice(1, 1 + len(PEAKS))}
-"""Where each set lies among the signals of `own_sets`."""
+"""The rows of each set in the signals of `own_sets`."""
 SHORT = f"no value: shorter than one frame of {nmr.FRAME} samples"
 FADE_S = 0.01
-LEAD_S, PIECE_S = 1.0, 10.0  # a long clip is played in pieces, each with a second of what came before it
-_SILENCE = 1e-6  # peak to peak, -126 dB of full scale: what rounding leaves of a constant
+LEAD_S, PIECE_S = 1.0, 10.0  # a long clip is played in pieces, each with a lead-in of one second
+_SILENCE = 1e-6  # peak to peak, -126 dB of full scale; rounding noise of a constant is below it
 _FRAMES_AT_ONCE = 256
 
 
 class Sums(NamedTuple):
-    """What the figures of an output follow from. Those of several outputs add up."""
+    """The sums from which the figures of an output are computed. Sums of several outputs add up."""
 
     error: float
     power: float  # of the reference
@@ -63,15 +64,15 @@ class Sums(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a model played of some signals (b, t), how far that is from its own alias-free answer and the teacher's."""
+    """The output of a model for some signals (b, t), and its distances from two alias-free outputs."""
 
     output: Float[np.ndarray, "b t"]
-    own: list[Sums]  # one a signal
-    teacher: list[Sums]
+    own: list[Sums]  # per signal, against the model's own alias-free output
+    teacher: list[Sums]  # per signal, against the alias-free teacher
 
 
 class Played(NamedTuple):
-    """The alias-free teacher on some signals (b, t), and what is compared with it."""
+    """The output of the alias-free teacher for some signals (b, t), and the comparisons with it."""
 
     alias_free: Float[np.ndarray, "b t"]
     models: list[Comparison]  # the candidates, in order
@@ -79,7 +80,7 @@ class Played(NamedTuple):
 
 
 def own_sets(sample_rate: int) -> Float[np.ndarray, "b t"]:
-    """The signals of the two sets that the project makes itself (`SETS`): the same notes at every rate."""
+    """The signals of the project's own two sets (`SETS`): the same notes at every rate."""
     phrases = playing.playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=-12.0)
     high = high_playing.high_playing(SECONDS, MADE_AT_HZ, SEED, quietest_db=0.0)
     phrases, high = (np.concatenate(list(audio_files.resampled([x], MADE_AT_HZ, sample_rate))) for x in (phrases, high))
@@ -95,15 +96,18 @@ def measure(
     *,
     rivals: Sequence[int] = (),
 ) -> Played:
-    """Play signals through every candidate, and each model at `FACTOR` times its rate; the first is the teacher.
+    """Play signals through every candidate, also at `FACTOR` times its rate. The first candidate is the teacher.
 
     Args:
-        on_step: called once a candidate.
-        rivals: multiples of its rate at which the teacher is compared too, where no candidate is that.
+        candidates: the models.
+        x: inputs.
+        sample_rate: Hz.
+        on_step: called once for each candidate.
+        rivals: multiples of the rate at which the teacher is compared too, unless a candidate is that already.
 
     Raises:
-        ValueError: an output is not finite, or a candidate at a multiple of its rate does not stand behind the same
-            model at its own; names the model.
+        ValueError: an output is not finite, or a candidate at a multiple of its rate does not come after the same model
+            at its own rate. The message names the model.
     """
     dsp.require_precision("float64")
     first, at_rates = _key(candidates[0]), dict[tuple, dict[int, np.ndarray]]()
@@ -141,7 +145,7 @@ def _alone(play: Play) -> Callable[[Float[Array, "b t"]], list[Float[Array, "b t
 
 
 def _key(candidate: Candidate) -> tuple:
-    """What candidates share that are one model at several rates."""
+    """The identity of a model: equal for candidates that are the same model at several rates."""
     return candidate.path, candidate.role, candidate.knobs
 
 
@@ -150,11 +154,19 @@ def render(
     x: Float[np.ndarray, "b t"],
     sample_rate: int,
 ) -> list[Float[np.ndarray, "b t"]]:
-    """Outputs of a player for signals of any length, piece by piece, so that memory is bounded by the piece.
+    """Outputs of a player for signals of any length, computed in pieces to limit the memory.
 
-    Each piece has `LEAD_S` of its past in front, the first one silence: so no start-up of a model is heard, and
-    resampling has no beginning or end within what is kept. A signal that is cut out of the middle of a note is faded in
-    and out within `FADE_S`, since the click of the cut would alias more than the music.
+    Each piece has a lead-in of `LEAD_S`, the first one of silence. So transients of the model's start are not measured,
+    and the ends of resampled signals are outside the kept part. The whole signal is faded in and out within `FADE_S`: a
+    signal cut from the middle of a note begins with a click, which would alias more than the music.
+
+    Args:
+        play: a model, or several rates of it.
+        x: inputs.
+        sample_rate: Hz.
+
+    Returns:
+        The outputs of `play`, each (b, t).
     """
     samples = x.shape[1]
     fade = np.sin(0.5 * np.pi * (np.arange(samples) + 0.5) / (FADE_S * sample_rate)) ** 2
@@ -172,7 +184,7 @@ def render(
 
 
 def compare(y: Float[np.ndarray, "b t"], reference: Float[np.ndarray, "b t"], sample_rate: int) -> list[Sums]:
-    """The sums of each signal against its reference."""
+    """The sums of each signal relative to its reference."""
     error, power = np.sum((y - reference) ** 2, axis=1), np.sum(reference**2, axis=1)
     ratios, silent = (np.concatenate(parts, axis=1) for parts in zip(*_frames(y, reference, sample_rate), strict=True))
     audible = (ratios > 10 ** (nmr.AUDIBLE_DB / 10)) & ~silent
@@ -183,14 +195,14 @@ def compare(y: Float[np.ndarray, "b t"], reference: Float[np.ndarray, "b t"], sa
 
 
 def _frames(y: np.ndarray, reference: np.ndarray, sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Noise over mask of some hundred frames at a time, and which of their references are silent, (b, n) each."""
+    """Noise over mask for some hundred frames at a time, and which of their references are silent, (b, n) each."""
     count = max(0, 1 + (y.shape[1] - nmr.FRAME) // nmr.HOP)
     length = (_FRAMES_AT_ONCE - 1) * nmr.HOP + nmr.FRAME
     for first in range(0, max(1, count), _FRAMES_AT_ONCE):
         start = first * nmr.HOP
         pair = (signal[:, start : start + length] for signal in (y, reference))
         whole = [jnp.asarray(np.pad(part, ((0, 0), (0, length - part.shape[1])))) for part in pair]
-        here = min(_FRAMES_AT_ONCE, count - first)  # the rest is what was filled up with zeros
+        here = min(_FRAMES_AT_ONCE, count - first)  # the others are padding
         ratios, silent = _measure_frames(*whole, sample_rate)
         yield np.asarray(ratios)[:, :here], np.asarray(silent)[:, :here]
 
@@ -202,12 +214,12 @@ def _measure_frames(y: Float[Array, "b t"], reference: Float[Array, "b t"], samp
 
 
 def record(own: Sequence[Sums], teacher: Sequence[Sums]) -> dict[str, dict[str, float | None]]:
-    """The figures of INTERFACE.md over some signals together, {"self": {...}, "alias_free": {...}}."""
+    """The figures of INTERFACE.md for some signals together, {"self": {...}, "alias_free": {...}}."""
     return {"self": figures(own), "alias_free": figures(teacher)}
 
 
 def record_of_set(name: str, comparison: Comparison) -> dict[str, Any]:
-    """The same for one of `SETS` of a comparison of `own_sets`; for high playing also at each level, as "levels"."""
+    """The same for one of `SETS` in a comparison of `own_sets`; for high playing also at each level, as "levels"."""
     own, teacher = comparison.own[SETS[name]], comparison.teacher[SETS[name]]
     found: dict[str, Any] = record(own, teacher)
     if name == "high_playing":
@@ -219,13 +231,13 @@ def record_of_set(name: str, comparison: Comparison) -> dict[str, Any]:
 
 
 def notes(own: Sequence[Sums], teacher: Sequence[Sums]) -> dict[str, str]:
-    """Why figures of `record` are None: "self ESR" to the reason."""
+    """The reasons for figures of `record` that are None, by name, such as "self ESR"."""
     against = {"self": own, "alias_free": teacher}
     return {f"{what} {name}": why for what, sums in against.items() for name, why in reasons(sums).items()}
 
 
 def figures(sums: Sequence[Sums]) -> dict[str, float | None]:
-    """ESR and NMR in dB and the audible share (0 to 1), over all signals; None where there is none (`reasons`)."""
+    """ESR and NMR in dB and the audible share (0 to 1), over all signals; None if undefined (`reasons`)."""
     error, power, noise_over_mask, audible, frames = _total(sums)
     undefined = reasons(sums)
     ratios = {"ESR": (error, power), "NMR": (noise_over_mask, frames), "audible": (audible, frames)}
@@ -239,7 +251,7 @@ def figures(sums: Sequence[Sums]) -> dict[str, float | None]:
 
 
 def reasons(sums: Sequence[Sums]) -> dict[str, str]:
-    """Why figures are None, by their names."""
+    """The reasons for figures that are None, by their names."""
     total = _total(sums)
     found = {} if total.power else {"ESR": SILENT}
     if total.error == 0:

@@ -1,4 +1,4 @@
-"""Models on the sine set, as plain records (section 2.6)."""
+"""Models on the sine set, with plain records as results (section 2.6)."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ from jaxalias.training import students
 PERFECT = "no dB value: the model is compared with itself, a perfect match"
 METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
 SETTLING_S, ANALYSED_S = 0.2, 1.0
-_BLOCK = 1 << 18  # samples of a signal at once: bounds the memory of long clips
-_BATCH_BLOCK = 1 << 20  # samples of all signals at once, of a model that keeps its inner states of them all
+_BLOCK = 1 << 18  # samples of a signal at once; limits the memory for long clips
+_BATCH_BLOCK = 1 << 20  # samples of all signals at once, for models that store inner states of all samples
 _ALIAS_TONES = ((1319.0, (1,)), (2633.0, (1,)), (4999.0, (1,)), (101.0, (11, 13)), (101.0, (41, 47)))
-"""(Hz, multiples of it): single tones as in Sato and Smith, and two pairs with common spacing."""
+"""(Hz, multiples of it): single tones as in Sato and Smith, and two pairs of tones with a common spacing."""
 
 _analyse = jax.jit(harmonics.analyse, static_argnums=2)
 _resynthesise = jax.jit(harmonics.resynthesise, static_argnums=2)
@@ -38,14 +38,14 @@ _against_other = jax.jit(metrics.against_other, static_argnums=(4, 5))
 
 
 class Candidate(NamedTuple):
-    """A model under test: where it came from, and how it sounds."""
+    """A model under test: its file, its role and its player."""
 
     path: str
     role: str  # "teacher" or "student"
     play: Play
     oversample: int = 1  # for the record; `play` does it
     knobs: tuple[float, ...] = ()  # likewise
-    notes: Mapping[str, str] = MappingProxyType({})  # what was assumed of it, by what it is about, for the record
+    notes: Mapping[str, str] = MappingProxyType({})  # assumptions about it, by their subject, for the record
 
 
 class SineSet(NamedTuple):
@@ -63,12 +63,15 @@ PIANO = SineSet()
 
 
 def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequence[float] | None = None) -> Play:
-    """The model from its initial state, compiled, the batch spread over this host's devices.
+    """The model from its initial state, compiled, with the batch distributed over this host's devices.
 
-    The output is in float64, on the device that measures (`host`).
+    The output is in float64, on the device for measurements (`host`).
 
     Args:
-        knobs: where they stand for all signals, one position for each that the model has.
+        model: the network.
+        params: of the model.
+        precision: of the model.
+        knobs: one position for each knob, for all signals.
     """
     cast = models.cast(params, precision)
 
@@ -80,9 +83,9 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
         run = run_on(students.mesh_for(1, local=True))
         state, parts = model.initial_state(cast, x.shape[0], knobs), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
-        block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # of one length, to be compiled once
+        block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # equal lengths, so one compilation
         for start in range(0, x.shape[1], block):
-            with jax.default_device(None):  # the model runs where it always does
+            with jax.default_device(None):  # the model runs on the default device, not on the measuring one
                 y, state = run(cast, x[:, start : start + block].astype(precision), state)
             parts.append(jax.device_put(y, host.measuring_device()).astype(jnp.float64))
         return jnp.concatenate(parts, axis=1)
@@ -99,23 +102,26 @@ def evaluate(
     *,
     device: Play | None = None,
 ) -> dict[str, Any]:
-    """Measure every candidate on the sine set; the first is the teacher.
+    """Measure every candidate on the sine set. The first candidate is the teacher.
 
-    Runs a level at a time, all its tones in one batch, in float64.
+    One level at a time, with all its tones in one batch, in float64.
 
     Args:
-        device: what the models are models of, where it can be played: adds the columns -R. Its harmonics
-            alone are the reference. (The paper's stand-in for a device that cannot be played is the
-            bandlimited teacher: columns -T.)
+        candidates: the models.
+        sample_rate: Hz.
+        sine_set: the tones.
+        on_step: called with a line of text after each candidate and level.
+        device: the modelled device, if it can be played: adds the columns -R. Only its harmonics are the reference.
+            (For a device that cannot be played, the paper uses the bandlimited teacher instead: columns -T.)
 
     Returns:
         The record of INTERFACE.md ("evaluate.py --json"), in dB. A perfect match has no dB value: it is
         None, with the reason under "notes".
 
     Raises:
-        ValueError: a model's output is silent or not finite for a tone, or a metric is, named by its f0 and level; JAX
-            is not in 64-bit mode; or every tone is degenerate (see `harmonics`). Single such tones are left out, and
-            noted.
+        ValueError: the output of a model for a tone, or a metric of it, is silent or not finite (the message names f0
+            and level); JAX is not in 64-bit mode; or every tone is degenerate (see `harmonics`). Single degenerate
+            tones are left out and noted.
     """
     require_precision("float64")
     f0 = sine_set.f0_hz()
@@ -141,6 +147,11 @@ def evaluate(
 @host.in_double_precision
 def alias_to_signal(candidate: Candidate, sample_rate: int, level_db: float = -18.0) -> list[dict[str, Any]]:
     """Alias-to-signal ratios of one tone and of two (see `metrics.alias_to_signal`), in dB.
+
+    Args:
+        candidate: the model.
+        sample_rate: Hz.
+        level_db: peak of each tone.
 
     Returns:
         For each set of tones {"f0_hz": [...], "level_db": peak of each, "full", "below_20_khz", "below_16_khz"}; a set
@@ -172,7 +183,7 @@ def _measure_level(
     number = harmonics.highest_number(float(f0_hz.min()), sample_rate)
 
     def measured_parts(path: str, play: Play) -> tuple[Array, Harmonics, Array]:
-        """The settled answers, their harmonics, and the answers with nothing but these."""
+        """The settled outputs, their harmonics, and the outputs with these harmonics alone."""
         y = play(x)[:, settling:]
         try:
             refuse_unusable(y, tones.increment, sample_rate)
@@ -187,7 +198,7 @@ def _measure_level(
         measured = _against_self(y, bandlimited, sample_rate)
         for suffix, reference in references.items():
             measured |= _against_other(y, own, *reference, suffix, sample_rate)
-        if "T" not in references:  # the teacher: what it is against itself is known by now
+        if "T" not in references:  # the teacher: its distances from itself are known already
             references["T"] = (own, bandlimited)
             same = {"ESR-T": measured["ESR-S"], "NMR-T": measured["NMR-S"], "HESR-T": jnp.zeros(len(f0_hz))}
             measured |= same
@@ -197,7 +208,7 @@ def _measure_level(
 def _refuse_not_finite(
     path: str, measured: dict[str, np.ndarray], f0_hz: np.ndarray, level_db: float, left_out: np.ndarray
 ) -> None:
-    """NaN is no sentinel here: which tones are left out says the mask, and elsewhere it is a fault."""
+    """Refuse NaN outside the mask of left-out tones: NaN does not mark missing values here."""
     for name, values in measured.items():
         bad = ~np.isfinite(values) & ~left_out
         if bad.any():

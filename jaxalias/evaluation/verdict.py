@@ -1,9 +1,9 @@
-"""What a measurement says in plain words: whether a student is worth having instead of its teacher.
+"""A measurement in plain words: is a student better than its teacher?
 
-A student is to be nearer to the alias-free teacher than the teacher is, on sines and on what is played; where the
-teacher was inaudible already the student has to stay so, and no more is asked. It is worse where one of these figures
-is: the NMR or the audible share of playing or of high playing, against the alias-free teacher (`played`), or the NMR-T
-of the sine set, of which the teacher's own is its NMR-S.
+A student must be closer to the alias-free teacher than the teacher is, on sines and on music. Where the teacher's
+aliases are inaudible, the student's error must be inaudible too, and no more is required. A student is worse if one of
+these figures is worse: the NMR or the audible share of playing or of high playing, relative to the alias-free teacher
+(`played`), or the NMR-T of the sine set (the teacher's own NMR-T is its NMR-S).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jaxalias.losses.nmr import AUDIBLE_DB
 
-INAUDIBLE_SHARE = 0.02  # of frames: with so few above the threshold a set counts as inaudible
+INAUDIBLE_SHARE = 0.02  # of frames; a set with fewer audible frames counts as inaudible
 NAM_SCALE = (
     (0.01, "Great!"),
     (0.035, "Not bad!"),
@@ -20,13 +20,13 @@ NAM_SCALE = (
     (0.3, "...This probably won't sound great :("),
     (float("inf"), "...Something seems to have gone wrong."),
 )
-"""ESR below which the trainer of neural-amp-modeler 0.13 says so (`nam.train.core._esr_comment`)."""
-_ROUNDING_DB = 0.05  # of the models' float32: less is no difference
+"""(upper limit of the ESR, comment), from the trainer of neural-amp-modeler 0.13 (`nam.train.core._esr_comment`)."""
+_ROUNDING_DB = 0.05  # smaller differences are rounding errors of float32
 _SETS = {"playing": "playing", "high_playing": "high playing"}
 
 
 class Pair(NamedTuple):
-    """Entries of a record: a student, its teacher, and the teacher at higher rates by factor."""
+    """Entries of a record: a student, its teacher, and the teacher at higher rates, by factor."""
 
     teacher: dict[str, Any]
     student: dict[str, Any]
@@ -34,10 +34,10 @@ class Pair(NamedTuple):
 
 
 def verdicts(record: dict[str, Any]) -> list[str]:
-    """One string for each student, in the order of the record; those that nothing was played through have none.
+    """One string for each student, in the order of the record. Students that were measured on sines alone have none.
 
-    Where a student was measured with its knobs at several positions it has one string, of the first, which also says at
-    which of the others it is worse than its teacher.
+    A student measured at several knob positions has one string, for the first position. It also names the other
+    positions at which the student is worse than its teacher.
     """
     positions: dict[tuple[str, str], list[Pair]] = {}
     for pair in _pairs(record["models"]):
@@ -47,7 +47,7 @@ def verdicts(record: dict[str, Any]) -> list[str]:
 
 
 def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
-    """The figures on which a student is worse than its teacher, each with both values; none if it is worth having.
+    """The figures in which a student is worse than its teacher, each with both values. Empty if it is no worse.
 
     Args:
         teacher, student: entries of a record, both with "played".
@@ -63,12 +63,12 @@ def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
 
 
 def nam_comment(esr: float) -> str:
-    """What the NAM trainer says of an ESR (a power ratio)."""
+    """The comment of the NAM trainer on an ESR (a power ratio)."""
     return next(words for limit, words in NAM_SCALE if esr < limit)
 
 
 def _pairs(entries: Sequence[dict[str, Any]]) -> Iterator[Pair]:
-    """Students with the teacher before them; students at higher rates are no students of their own."""
+    """Students with the teacher before them. Students at higher rates are left out."""
     groups: list[list[dict[str, Any]]] = []
     for entry in entries:
         if entry["role"] == "teacher" and entry["oversample"] == 1:
@@ -109,8 +109,8 @@ def _louder(teacher: dict[str, Any], student: dict[str, Any]) -> str:
     before, after = (_nmr(model["played"]["playing"]["alias_free"]["NMR"]) for model in (teacher, student))
     if after <= before + _ROUNDING_DB:
         return "no"
-    heard = "and audible" if after > AUDIBLE_DB else "but inaudible"
-    return f"yes, {heard} (NMR {after:.1f} dB against {before:.1f} dB, audible from {AUDIBLE_DB:g} dB)"
+    audible = "and audible" if after > AUDIBLE_DB else "but inaudible"
+    return f"yes, {audible} (NMR {after:.1f} dB against {before:.1f} dB, audible from {AUDIBLE_DB:g} dB)"
 
 
 def _advice(positions: Sequence[Pair]) -> str:
@@ -124,7 +124,7 @@ def _advice(positions: Sequence[Pair]) -> str:
 
 
 def _rivals_in_words(rivals: dict[int, dict[str, Any]]) -> str:
-    """What a player does about aliases without a new model, and what that costs it."""
+    """The result and the cost of the alternative: the player oversamples the teacher."""
     parts = []
     for factor, rival in rivals.items():
         left = _percent(rival["played"]["high_playing"]["alias_free"]["audible"])
@@ -139,7 +139,7 @@ def _worse_nmr(name: str, after: float | None, before: float | None) -> list[str
 
 
 def _nmr(value: float | None) -> float:
-    """None is a perfect match."""
+    """-inf for None, which is a perfect match."""
     return float("-inf") if value is None else value
 
 

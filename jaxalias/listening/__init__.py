@@ -1,6 +1,6 @@
 """A MUSHRA listening test: its sounds (`stimuli`), its form as a page (`page`) and for webMUSHRA (`webmushra`).
 
-The answers of the listeners are read by `ratings` and analysed by `statistics`.
+`ratings` reads the scores of the listeners, `statistics` analyses them.
 """
 
 from jaxalias.listening.stimuli import (

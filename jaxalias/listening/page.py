@@ -1,4 +1,4 @@
-"""A listening test as one HTML file that needs nothing else: it plays, keeps the answers, and saves them [disk]."""
+"""A listening test as one self-contained HTML file, which plays the sounds and saves the ratings [disk]."""
 
 import html
 from collections.abc import Sequence
@@ -14,14 +14,18 @@ from jaxalias.reporting import page
 def write(
     path: Path, title: str, test_id: str, sample_rate: int, trials: Sequence[Trial], orders: Sequence[Order]
 ) -> None:
-    """Write the page of a test. What it saves has the columns of webMUSHRA (see `ratings.read`).
+    """Write the page of a test. The file that it saves has the columns of webMUSHRA (see `ratings.read`).
 
-    Answers stay in the browser (localStorage, under `test_id`) until the listener discards them, so that a
-    page that is closed goes on where it was.
+    Ratings stay in the browser (localStorage, under `test_id`) until the listener discards them, so a page that is
+    closed and opened again continues.
 
     Args:
+        path: of the HTML file.
+        title: of the page.
+        test_id: unique name of the test (`stimuli.test_id`).
+        sample_rate: Hz.
         trials: matched (see `listening.match`): equally long stimuli of peaks below full scale, the reference first.
-        orders: each listener gets the one that their name hashes to.
+        orders: a hash of the listener's name selects one of them.
     """
     test = {
         "id": test_id,

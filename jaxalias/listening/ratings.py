@@ -1,7 +1,7 @@
-"""What listeners answered: read, screened, sorted into groups (section 5) [disk].
+"""Read the ratings of listeners, screen the listeners, and group the clips (section 5) [disk].
 
-A row is one score of one stimulus by one listener, in a CSV file with webMUSHRA's columns. The trial's name is
-"group/clip"; a name without a group counts as one of "clips".
+A row is one score of one stimulus by one listener, in a CSV file with webMUSHRA's columns. The name of a trial is
+"group/clip"; a name without a group belongs to the group "clips".
 """
 
 import csv
@@ -16,8 +16,8 @@ from jaxalias.listening.webmushra import TRAINING
 
 COLUMNS = ("session_test_id", "session_uuid", "trial_id", "rating_stimulus", "rating_score")
 ALL = "all"
-TEACHER, STUDENT = "teacher", "student"  # how the names of their stimuli begin
-FAILED_SHARE = 0.15  # of the trials in which the hidden reference may go unrecognised
+TEACHER, STUDENT = "teacher", "student"  # prefixes of their stimuli's names
+FAILED_SHARE = 0.15  # largest share of trials with an unrecognised hidden reference
 
 
 class Rating(NamedTuple):
@@ -31,7 +31,7 @@ class Rating(NamedTuple):
 
     @property
     def group(self) -> str:
-        """Of clips."""
+        """The group of its clip."""
         return self.trial.partition("/")[0] if "/" in self.trial else "clips"
 
 
@@ -39,9 +39,9 @@ def read(paths: Sequence[Path]) -> list[Rating]:
     """The ratings of all files, without those of training pages.
 
     Raises:
-        ValueError: no file of CSV in UTF-8, a column is missing, a score is no number from 0 to 100, a listener
-            rated a stimulus of a trial twice or left out a hidden reference, or there is no rating at all. Names
-            file, row (the header is row 1) and rule.
+        ValueError: a file is not CSV in UTF-8, a column is missing, a score is no number from 0 to 100, a listener
+            rated a stimulus of a trial twice or left out a hidden reference, or there is no rating at all. The message
+            names file, row (the header is row 1) and rule.
         OSError: a file cannot be opened.
     """
     found: dict[tuple[str, ...], Rating] = {}
@@ -95,7 +95,7 @@ def _rating(where: str, cells: dict[str, str]) -> Rating:
 
 
 def failed_shares(ratings: Sequence[Rating], lowest: float) -> dict[str, float]:
-    """For each listener the share of trials in which the hidden reference was rated below `lowest`."""
+    """For each listener, the share of trials with a rating of the hidden reference below `lowest`."""
     scores: dict[str, list[float]] = {}
     for rating in ratings:
         if rating.stimulus == REFERENCE:
@@ -106,14 +106,14 @@ def failed_shares(ratings: Sequence[Rating], lowest: float) -> dict[str, float]:
 def screen(ratings: Sequence[Rating], lowest: float) -> tuple[list[Rating], dict[str, float]]:
     """Leave out listeners who rated the hidden reference below `lowest` in more than 15 % of their trials.
 
-    The paper has 80, BS.1534-3 has 90. (The recommendation's other criterion is about a mid-range anchor, a
-    low-passed reference, which this test has not.)
+    The paper uses 80, BS.1534-3 uses 90. (The recommendation's other criterion needs a mid-range anchor, a low-passed
+    reference, which this test does not have.)
 
     Returns:
-        The ratings of those who stay, and those who do not with their share of such trials.
+        The ratings of the other listeners, and the excluded ones with their share of such trials.
 
     Raises:
-        ValueError: nobody stays.
+        ValueError: every listener is excluded.
     """
     shares = failed_shares(ratings, lowest)
     excluded = {listener: share for listener, share in shares.items() if share > FAILED_SHARE}
@@ -126,7 +126,7 @@ def screen(ratings: Sequence[Rating], lowest: float) -> tuple[list[Rating], dict
 
 
 def groups(ratings: Sequence[Rating]) -> dict[str, list[Rating]]:
-    """The ratings of each group of clips, and of all where there are several groups."""
+    """The ratings of each group of clips, and of all clips if there are several groups."""
     found: dict[str, list[Rating]] = {}
     for rating in ratings:
         found.setdefault(rating.group, []).append(rating)
@@ -134,7 +134,7 @@ def groups(ratings: Sequence[Rating]) -> dict[str, list[Rating]]:
 
 
 def stimuli(ratings: Sequence[Rating]) -> list[str]:
-    """The names of all stimuli: the reference, the teacher, students, others, the anchor."""
+    """The names of all stimuli, in order: the reference, the teacher, students, others, the anchor."""
     starts = (REFERENCE, TEACHER, STUDENT, "", ANCHOR)
 
     def place(name: str) -> tuple[int, str]:

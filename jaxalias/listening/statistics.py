@@ -1,4 +1,4 @@
-"""What the ratings of a listening test say: medians with their intervals, students against the teacher (section 5)."""
+"""Statistics of a listening test: medians with their intervals, students compared with the teacher (section 5)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from jaxalias.listening.ratings import FAILED_SHARE, STUDENT, TEACHER, Rating, g
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-_FEWEST = 6  # listeners: five who agree have p = 2 / 2^5 = 0.0625
+_FEWEST = 6  # listeners; with five the smallest possible p is 2 / 2^5 = 0.0625
 
 
 def analyse(ratings: Sequence[Rating], lowest: float, seed: int) -> dict[str, Any]:
@@ -32,8 +32,8 @@ def analyse(ratings: Sequence[Rating], lowest: float, seed: int) -> dict[str, An
 def summarise(ratings: Sequence[Rating], seed: int) -> list[dict[str, Any]]:
     """Medians of each stimulus in each group of clips, with 95 % confidence intervals.
 
-    The interval is the bootstrap's (percentiles of 10 000 medians), in which listeners are drawn with all of
-    their ratings, since ratings of one listener are not independent. None with fewer than two listeners.
+    The interval is a bootstrap (percentiles of 10 000 medians). It resamples listeners with all of their ratings,
+    because the ratings of one listener are not independent. None with fewer than two listeners.
 
     Returns:
         [{"group", "stimulus", "median", "low", "high", "listeners", "ratings"}].
@@ -64,17 +64,17 @@ def interval(given: Sequence[Sequence[float]], random: np.random.Generator) -> t
 
 
 def compare(ratings: Sequence[Rating]) -> list[dict[str, Any]]:
-    """Each student against the teacher in each group of clips: Wilcoxon's signed-rank test, two-sided.
+    """Each student compared with the teacher in each group of clips: Wilcoxon's signed-rank test, two-sided.
 
-    A listener's difference, student less teacher, is the mean over the trials of the group; listeners are the
-    pairs. Listeners without a difference count for neither (Wilcoxon's way with zeros). The effect is the rank-biserial
-    correlation of matched pairs: the sum of ranks in the student's favour less the others', over both; from -1 to 1.
-    `p_holm` allows for all the rows.
+    The pairs are listeners: the difference of a listener, student minus teacher, is the mean over the trials of the
+    group. Differences of zero are left out (Wilcoxon's method). The effect is the rank-biserial correlation of matched
+    pairs, from -1 to 1: the sum of ranks in favour of the student minus the sum of the others, divided by the sum of
+    all. `p_holm` is corrected for the number of rows.
 
     Returns:
         [{"group", "student", "listeners", "median_difference", "statistic", "p", "p_holm", "effect"}]; empty
-        where teacher and student were never rated in one trial. `statistic`, `p` and `effect` are None where
-        nobody hears a difference.
+        if teacher and student were never rated in one trial. `statistic`, `p` and `effect` are None if all differences
+        are zero.
     """
     rows = []
     for group, members in groups(ratings).items():
@@ -101,7 +101,7 @@ def signed_rank(differences: np.ndarray) -> dict[str, Any]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values multiplied as Holm has it, so that the whole family keeps its level."""
+    """p-values with Holm's correction, which keeps the error rate of the whole family."""
     adjusted, highest = [0.0] * len(p), 0.0
     for rank, index in enumerate(np.argsort(p)):
         highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
@@ -110,7 +110,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _differences(ratings: Sequence[Rating], student: str) -> np.ndarray:
-    """Student less teacher, one mean a listener, over the trials in which both were rated."""
+    """Student minus teacher, one mean per listener, over the trials in which both were rated."""
     scores = {rating[:-1]: rating.score for rating in ratings}
     by_listener: dict[str, list[float]] = {}
     for (test, listener, trial, stimulus), score in scores.items():
@@ -121,7 +121,7 @@ def _differences(ratings: Sequence[Rating], student: str) -> np.ndarray:
 
 
 def tables(record: dict[str, Any]) -> dict[str, list[list[str]]]:
-    """Rows of text, header first, by caption; those of comparisons only where there are any."""
+    """Rows of text, header first, by caption; a table of comparisons only if there are any."""
     medians = [["group", "stimulus", "median", "low", "high", "ratings", "listeners"]]
     for row in record["medians"]:
         numbers = [_text(row[name], "g") for name in ("median", "low", "high")]
@@ -136,7 +136,7 @@ def tables(record: dict[str, Any]) -> dict[str, list[list[str]]]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """What was left out, and what the tables do not say."""
+    """What was left out, and notes on the tables."""
     screening = record["screening"]
     excluded = screening["excluded"]
     lines = [

@@ -18,13 +18,13 @@ Signal = Float[np.ndarray, "t"]
 REFERENCE, ANCHOR = "reference", "anchor"
 SWEEPS_HZ = ((20.0, 10_000.0), (10_000.0, 20_000.0))
 SWEEP_S, SWEEP_DB = 5.0, -6.0
-FADE_S = 0.02  # raised cosine at both ends: no click where a clip begins, ends or is looped
+FADE_S = 0.02  # raised cosine at both ends, against clicks at the beginning, the end and in loops
 TARGET_LUFS = -23.0  # EBU R 128
 SHORTEST_S = 0.4  # one gating block of BS.1770
 HIGHEST = 1 - 2.0**-15  # of a 16-bit sample
-ORDERS = 64  # that a test carries, for listeners to be given different ones
+ORDERS = 64  # random orders in a test, so that listeners get different ones
 _ANCHOR_IN_DB, _ANCHOR_LIMITS, _ANCHOR_OUT_DB = 48.0, (-0.5, 1.0), -9.0
-_SILENT = 1e-5  # peak of a signal that holds nothing to listen to: -100 dB
+_SILENT = 1e-5  # peak to peak; a signal below it, -100 dB, is silent
 _LOUDNESS_TOLERANCE, _LOUDNESS_PASSES = 1e-6, 8
 
 
@@ -34,23 +34,23 @@ class Trial(NamedTuple):
     group: str
     clip: str
     stimuli: dict[str, np.ndarray]
-    reference: str  # what it is, in words
+    reference: str  # description of the reference
 
     @property
     def name(self) -> str:
-        """As files and tables of results have it."""
+        """The name in files and tables of results."""
         return f"{self.group}/{self.clip}"
 
 
 class Order(NamedTuple):
-    """What one listener is given: trials by index, and in trial i its stimuli, by index too."""
+    """The order for one listener: indices of trials, and for trial i the indices of its stimuli."""
 
     trials: list[int]
     stimuli: list[list[int]]
 
 
 def anchor(x: Signal) -> Signal:
-    """The input hard-clipped without symmetry: 48 dB up, cut to [-0.5, 1], 9 dB down."""
+    """The input with asymmetric hard clipping: gain 48 dB, clipped to [-0.5, 1], gain -9 dB."""
     return db_to_amplitude(_ANCHOR_OUT_DB) * np.clip(db_to_amplitude(_ANCHOR_IN_DB) * x, *_ANCHOR_LIMITS)
 
 
@@ -67,10 +67,15 @@ def sweep(low_hz: float, high_hz: float, sample_rate: int) -> Signal:
 
 
 def refuse_unusable(name: str, y: np.ndarray, sample_rate: int) -> None:
-    """A sound that nobody can judge.
+    """Refuse a sound that listeners cannot judge.
+
+    Args:
+        name: of the sound, the beginning of the error message.
+        y: samples (t,).
+        sample_rate: Hz.
 
     Raises:
-        ValueError: `y` is not finite, silent, or too short for its loudness to be defined; starts with `name`.
+        ValueError: `y` is not finite, silent, or too short for its loudness to be defined.
     """
     if not np.isfinite(y).all():
         raise ValueError(f"{name}: samples must be finite, sample {int(np.argmin(np.isfinite(y)))} is not")
@@ -81,7 +86,7 @@ def refuse_unusable(name: str, y: np.ndarray, sample_rate: int) -> None:
 
 
 def fade(y: Signal, sample_rate: int) -> Signal:
-    """Faded in and out by half a period of a raised cosine of `FADE_S` each."""
+    """The signal with a fade-in and a fade-out of `FADE_S` each, half a period of a raised cosine."""
     length = round(FADE_S * sample_rate)
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(length) / length)
     window = np.ones(len(y))
@@ -90,25 +95,29 @@ def fade(y: Signal, sample_rate: int) -> Signal:
 
 
 def loudness(y: Signal, sample_rate: int) -> float:
-    """Integrated loudness in LUFS after ITU-R BS.1770-4; -inf where no block passes its gate.
+    """Integrated loudness in LUFS after ITU-R BS.1770-4; -inf if no block passes its gate.
 
-    The class of filters is the one that has the standard's own coefficients (a sine of 997 Hz at full scale
-    is -3.01 LUFS); the library's default is off by some hundredths of a dB.
+    This class of filters has the coefficients of the standard (a sine of 997 Hz at full scale is -3.01 LUFS). The
+    default of the library differs by some hundredths of a dB.
     """
-    import pyloudnorm  # of the extra `listening`; answers are analysed without it
+    import pyloudnorm  # of the extra `listening`, which the analysis of ratings does not need
 
     return float(pyloudnorm.Meter(sample_rate, filter_class="DeMan").integrated_loudness(y))
 
 
 def match(trials: Sequence[Trial], sample_rate: int) -> tuple[list[Trial], list[dict[str, float]], float]:
-    """Fade all stimuli and make them equally loud, every one in every trial.
+    """Fade all stimuli and make all of them in all trials equally loud.
+
+    Args:
+        trials: clips in all conditions.
+        sample_rate: Hz.
 
     Returns:
-        The trials, the gain of each stimulus in dB, and the loudness of all: `TARGET_LUFS`, or less where a
-        peak would have exceeded full scale; then everything is lowered together.
+        The trials, the gain of each stimulus in dB, and the common loudness: `TARGET_LUFS`, or less if a
+        peak would have exceeded full scale; then all stimuli are lowered together.
 
     Raises:
-        ValueError: a stimulus that is silent, too short or not finite, named.
+        ValueError: a stimulus is silent, too short or not finite. The message names it.
     """
     faded, gains = [], []
     for trial in trials:
@@ -129,7 +138,7 @@ def match(trials: Sequence[Trial], sample_rate: int) -> tuple[list[Trial], list[
 
 
 def _gain(name: str, y: Signal, sample_rate: int) -> float:
-    """The gain to `TARGET_LUFS`. The gate at -70 LUFS is absolute, so that loudness is measured again after it."""
+    """The gain to `TARGET_LUFS`. Repeated measurements are necessary because the gate at -70 LUFS is absolute."""
     gain = 1 / float(np.abs(y).max())
     for _ in range(_LOUDNESS_PASSES):
         error_db = TARGET_LUFS - loudness(gain * y, sample_rate)
@@ -142,7 +151,7 @@ def _gain(name: str, y: Signal, sample_rate: int) -> float:
 
 
 def orders(trials: Sequence[Trial], seed: int, number: int = ORDERS) -> list[Order]:
-    """Random orders of the trials and of the stimuli in each; the same for the same seed."""
+    """Random orders of the trials and of the stimuli in each. The same seed gives the same orders."""
     random = np.random.default_rng(seed)
     return [
         Order(
@@ -154,7 +163,7 @@ def orders(trials: Sequence[Trial], seed: int, number: int = ORDERS) -> list[Ord
 
 
 def test_id(title: str, trials: Sequence[Trial], seed: int) -> str:
-    """A name of a test that no other test has: the title's letters and digits, and a digest of all that is heard."""
+    """A unique name of a test: the letters and digits of its title, and a digest of all its sounds."""
     digest = hashlib.sha256(f"{seed}".encode())
     for trial in trials:
         for name, y in trial.stimuli.items():
@@ -166,7 +175,7 @@ def test_id(title: str, trials: Sequence[Trial], seed: int) -> str:
 def describe(
     trials: Sequence[Trial], gains_db: Sequence[dict[str, float]], loudness_lufs: float, sample_rate: int
 ) -> dict[str, Any]:
-    """The record of a test: what is heard, against what, and how it was levelled."""
+    """The record of a test: stimuli, references, and levels."""
     return {
         "sample_rate": sample_rate,
         "loudness_lufs": round(loudness_lufs, 2),

@@ -1,7 +1,7 @@
 r"""A listening test as a configuration of webMUSHRA: one YAML file and the sounds [disk].
 
-The YAML is written here, line by line: webMUSHRA reads it in the browser with a parser that knows a part of the
-language (it takes "- - random" for text, and \u escapes for other letters), and whose lists stand as below.
+The YAML is written line by line, because webMUSHRA's parser in the browser supports only a part of the language: it
+reads "- - random" as text, decodes \u escapes wrongly, and needs lists in the form below.
 """
 
 import json
@@ -13,7 +13,7 @@ from jaxalias.listening.stimuli import REFERENCE, Trial
 from jaxalias.signals import audio_files
 
 TRAINING = "training"
-"""The trial that is rated for practice; analyses leave it out."""
+"""The practice trial; analyses leave it out."""
 _WELCOME = (
     "You will hear short clips in several versions, one of them the reference itself, hidden. Rate how close each "
     "version is to the reference: 100 for no audible difference, less the more it differs. One version of each clip "
@@ -23,18 +23,23 @@ _VOLUME = "Set a volume that is comfortable and loud enough for small difference
 
 
 def write(folder: Path, title: str, test_id: str, sample_rate: int, trials: Sequence[Trial]) -> list[Path]:
-    """Write `test_id`.yaml and the folder `test_id` of sounds, both to be copied to webMUSHRA's folder `configs`.
+    """Write `test_id`.yaml and the folder `test_id` of sounds. Copy both to webMUSHRA's folder `configs`.
 
-    webMUSHRA itself gives every listener an order of their own, of trials and of stimuli, and adds the hidden
-    reference to the stimuli. Sounds are 16-bit WAV files whose names tell nothing.
+    webMUSHRA randomises the order of trials and of stimuli for every listener, and adds the hidden reference to the
+    stimuli. Sounds are 16-bit WAV files with neutral names.
 
     Args:
-        folder: is made if there is none.
-        trials: matched (see `listening.match`), in the order in which the file lists them; the first is also
-            the practice.
+        folder: is made if it does not exist.
+        title: of the test.
+        test_id: unique name of the test (`stimuli.test_id`).
+        sample_rate: Hz.
+        trials: matched (see `listening.match`), in the order of the file; the first is also the practice trial.
 
     Returns:
-        The paths, the YAML first. Raises AudioFileError or OSError where the folder takes no files.
+        The paths, the YAML first.
+
+    Raises:
+        AudioFileError, OSError: the files cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sounds, names = [], []
@@ -91,7 +96,7 @@ def _item(values: Mapping[str, object]) -> list[str]:
 
 
 def _pairs(values: Mapping[str, object]) -> list[str]:
-    """Lines of YAML; a value as JSON has it is one of YAML too, and names with signs in them are quoted."""
+    """Lines of YAML. JSON values are valid YAML; names with special characters are quoted."""
     plain = {key: key if key.isalnum() else json.dumps(key, ensure_ascii=False) for key in values}
     return [f"{plain[key]}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 

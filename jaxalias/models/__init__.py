@@ -1,6 +1,6 @@
-"""The contract that every model keeps, and the way from a config to a model.
+"""The interface of all models, and `build`, which makes a model from a config.
 
-Nothing outside this package asks which kind of network it holds.
+Only this package distinguishes between kinds of networks.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,17 @@ class Model(NamedTuple):
     """A network as pure functions over a dict of parameters.
 
     init(key): fresh parameters in float32.
-    initial_state(params, batch, knobs=None): what the model remembers before the first sample, after endless
-        silence as far as the file format knows it; and where its knobs stand, (knobs,) for all signals alike or
-        (batch, knobs): a knob stands still over a signal. ValueError where they do not suit the model.
-    apply(params, x, state): (y, next state) for a block of any length; blocks in a row give the same output
-        as one piece. x and y are (b, t). Precision is that of the parameters and x, float32 or float64.
-    receptive_field: input samples that an output sample depends on; None for a recurrent model.
-    knobs: how many the model has.
-    settled(params, x, period): y, of signals that repeat every `period` (b,) samples, more than half of t and at most
-        t, and always did; None for a recurrent model, which has to be waited for.
+    initial_state(params, batch, knobs=None): the state before the first sample, after endless silence as far as the
+        file format stores it. It includes the knob positions, (knobs,) for all signals or (batch, knobs); they are
+        constant over a signal. ValueError if their shape does not suit the model.
+    apply(params, x, state): (y, next state) for a block of any length. The outputs of consecutive blocks equal the
+    output
+        of one long block. x and y are (b, t). The precision is that of the parameters and x, float32 or float64.
+    receptive_field: the number of input samples that affect one output sample; None for a recurrent model.
+    knobs: the number of knobs.
+    settled(params, x, period): y, the steady-state response to signals with a period of `period` (b,) samples, more
+    than
+        half of t and at most t. None for a recurrent model, which needs a warm-up instead.
     """
 
     init: Callable[[Key[Array, ""]], Params]
@@ -44,7 +46,19 @@ class Model(NamedTuple):
 
 
 def build(config: ModelConfig) -> Model:
-    """The model that a config describes."""
+    """The model for a config.
+
+    Args:
+        config: of any kind of network.
+
+    Raises:
+        ValueError: a WaveNet with more than one output channel.
+
+    Example:
+        model = build(LSTMConfig(hidden_size=40))
+        params = model.init(jax.random.key(0))
+        y, state = model.apply(params, x, model.initial_state(params, x.shape[0]))
+    """
     if isinstance(config, LSTMConfig | GRUConfig):
         return _recurrent(config, lstm if isinstance(config, LSTMConfig) else gru)
     if isinstance(config, LinearConfig):
@@ -93,7 +107,7 @@ def _recurrent(config: LSTMConfig | GRUConfig, kind: Any) -> Model:
 
 
 def _positions(knobs: Any, count: int, batch: int) -> Array:
-    """Where the knobs stand, refused where it is not a position for each of them."""
+    """The knob positions as an array; ValueError if their shape does not suit the model."""
     found = jnp.zeros(0) if knobs is None else jnp.asarray(knobs)
     if found.shape not in ((count,), (batch, count)):
         got = "none" if knobs is None else f"an array of shape {found.shape}"
@@ -102,22 +116,22 @@ def _positions(knobs: Any, count: int, batch: int) -> Array:
 
 
 def each_row(model: Model, f: Callable[[Any], Any], rows: Any) -> Any:
-    """f of every row (the first axis of `rows`), in the order in which the model itself takes them."""
+    """f of every row (the first axis of `rows`), sequential or parallel as in the model itself."""
     one_by_one = model.receptive_field is not None and feedforward.one_by_one()
     return jax.lax.map(f, rows) if one_by_one else jax.vmap(f)(rows)
 
 
 def dtype_of(params: Params) -> Any:
-    """The precision of a model: that of its parameters."""
+    """The precision of a model, which is that of its parameters."""
     return jnp.result_type(*jax.tree.leaves(params))
 
 
 def cast(params: Params, dtype: Any) -> Params:
-    """The same parameters on the device, in another precision (ValueError where JAX cannot hold it)."""
+    """The parameters on the device, in another precision. ValueError: float64 while JAX's 64-bit mode is off."""
     require_precision(dtype)
     return jax.tree.map(lambda array: jnp.asarray(array, dtype), params)
 
 
 def parameter_count(params: Params) -> int:
-    """How many numbers a model has."""
+    """The number of scalar parameters of a model."""
     return sum(array.size for array in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""The element-wise functions of NAM's players, by NAM's names (NeuralAmpModelerCore, activations.h)."""
+"""The element-wise functions of NAM's players, under NAM's names (NeuralAmpModelerCore, activations.h)."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 from jaxalias.config.wavenet import ActivationConfig, AnyActivation
 
-_SLOPE = 0.01  # what the players take where a file names no slope
+_SLOPE = 0.01  # the players' default for a file without a slope
 
 
 def _fast_tanh(x: jax.Array) -> jax.Array:
-    """The players' approximation of tanh; a file that asks for it was trained with it."""
+    """The players' approximation of tanh. A file that names it was trained with it."""
     size = jnp.abs(x)
     square = x * x
     top = x * (2.45550750702956 + 2.45550750702956 * size + (0.893229853513558 + 0.821226666969744 * size) * square)
@@ -45,7 +45,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def of(activation: AnyActivation) -> Callable[[jax.Array], jax.Array]:
-    """The function of (c, t) that a config names, with its parameters where it has any."""
+    """The function of (c, t) that a config names, with its parameters if it has any."""
     if not isinstance(activation, ActivationConfig):
         return ACTIVATIONS[activation]
     if activation.type in ("LeakyReLU", "PReLU"):

@@ -1,4 +1,4 @@
-"""NAM's ConvNet and Linear: a chain of convolutions of two taps, and an impulse response."""
+"""NAM's ConvNet and Linear: a chain of convolutions with two taps, and an impulse response."""
 
 import flax.linen as nn
 import jax
@@ -12,25 +12,25 @@ from jaxalias.models.convolution import DilatedConv, Pointwise, remembered, shar
 from jaxalias.models.feedforward import Memory
 from jaxalias.models.initial_weights import uniform
 
-_DIRECT_TAPS = 256  # up to which NeuralAmpModelerCore does without an FFT too: it spreads rounding over all samples
+_DIRECT_TAPS = 256  # longest direct convolution, as in NeuralAmpModelerCore; an FFT spreads rounding over all samples
 
 
 def receptive_field(config: ConvNetConfig) -> int:
-    """1 + the sum of dilations, in samples: every block has two taps."""
+    """1 + the sum of the dilations, in samples: every block has two taps."""
     return 1 + sum(config.dilations)
 
 
 def play(
     net: "Linear", params: dict, x: Float[Array, "b t"], past: Float[Array, "b r"]
 ) -> tuple[Float[Array, "b t"], Float[Array, "b r"]]:
-    """Run a block of a Linear with the input that came before it, all signals at once."""
-    heard = jnp.concatenate([past, x], axis=1)
-    y: Array = net.apply({"params": params}, heard)  # type: ignore[assignment]
-    return y, heard[:, x.shape[1] :]
+    """Apply a Linear to a block and the input before it, to all signals at once."""
+    inputs = jnp.concatenate([past, x], axis=1)
+    y: Array = net.apply({"params": params}, inputs)  # type: ignore[assignment]
+    return y, inputs[:, x.shape[1] :]
 
 
 def _respond(x: Float[Array, "b t"], response: Float[Array, "taps"]) -> Float[Array, "b s"]:
-    """The response of each signal by itself: sample by sample where that is short, else through an FFT."""
+    """The convolution of each signal: directly if the response is short, else by an FFT."""
     if response.size > _DIRECT_TAPS:
         return jax.vmap(lambda signal: fftconvolve(signal, response, mode="valid"))(x)
     taps, highest = response[None, None, ::-1], jax.lax.Precision.HIGHEST
@@ -38,7 +38,7 @@ def _respond(x: Float[Array, "b t"], response: Float[Array, "taps"]) -> Float[Ar
 
 
 class ConvNet(nn.Module):
-    """memory, y = ConvNet(config).apply({"params": params}, x, memory), as a `WaveNet`'s."""
+    """memory, y = ConvNet(config).apply({"params": params}, x, memory), as for a `WaveNet`."""
 
     config: ConvNetConfig
 
@@ -56,7 +56,7 @@ class ConvNet(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """The affine map that normalisation is after training; its statistics stay what they were."""
+    """Batch normalisation after training: an affine map whose statistics are constants."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "c t"]) -> Float[Array, "c t"]:
@@ -69,7 +69,7 @@ class BatchNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """An impulse response, its first number for the newest sample, as NeuralAmpModelerCore reads it."""
+    """An impulse response. Its first number belongs to the newest sample, as in NeuralAmpModelerCore."""
 
     config: LinearConfig
 

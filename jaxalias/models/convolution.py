@@ -1,4 +1,4 @@
-"""Causal convolutions of (c, t), with what they remember from one block of time to the next."""
+"""Causal convolutions of signals (c, t), and their memory between blocks of time."""
 
 from typing import Any, NamedTuple
 
@@ -11,16 +11,16 @@ from jaxalias.models.initial_weights import uniform
 
 
 class Loop(NamedTuple):
-    """In the place of a memory: the signal repeats every `period` samples and always did."""
+    """Used instead of a memory for a signal that repeats every `period` samples and always did."""
 
     period: Int32[Array, ""]  # more than half of the signal's length
 
 
 class DilatedConv(nn.Module):
-    """Causal convolution, the newest sample under the last tap: the answers of all taps, shifted, added up.
+    """Causal convolution; the last tap belongs to the newest sample. The outputs of all taps, shifted and summed.
 
-    One matrix product for all taps, and the shifts behind it: faster than a product for each tap of what is shifted
-    before it, and than shifted copies in one (`experiments/BENCHMARKS.md`).
+    One matrix product for all taps, then the shifts. This is faster than one product per tap of a shifted input, and
+    than one product of concatenated shifted inputs (`experiments/BENCHMARKS.md`).
     """
 
     rows: int
@@ -36,10 +36,10 @@ class DilatedConv(nn.Module):
         weight = self.param("weight", initialise, (self.rows, inputs, self.kernel_size))
         length = x.shape[1] - (self.kernel_size - 1) * self.dilation
         by_group = weight.reshape(self.groups, -1, inputs, self.kernel_size).transpose(0, 3, 1, 2)
-        answers = _mix(by_group.reshape(-1, inputs), x, self.groups)
-        answers = answers.reshape(self.groups, self.kernel_size, -1, x.shape[1])
+        outputs = _mix(by_group.reshape(-1, inputs), x, self.groups)
+        outputs = outputs.reshape(self.groups, self.kernel_size, -1, x.shape[1])
         starts = (tap * self.dilation for tap in range(self.kernel_size))
-        y: Any = sum(answers[:, tap, :, start : start + length] for tap, start in enumerate(starts))
+        y: Any = sum(outputs[:, tap, :, start : start + length] for tap, start in enumerate(starts))
         y = y.reshape(self.rows, length)
         return y + self.param("bias", initialise, (self.rows,))[:, None] if self.bias else y
 
@@ -60,33 +60,33 @@ class Pointwise(nn.Module):
 
 
 def shares(memory: Any, count: int) -> tuple:
-    """What each of `count` parts of a network remembers, from what the whole does."""
+    """The memory of each of `count` parts of a network, from the memory of the whole."""
     return (memory,) * count if memory is None or isinstance(memory, Loop) else memory
 
 
 def remembered(
     memory: Float[Array, "c kept"] | Loop | None, signal: Float[Array, "c t"], reach: int
 ) -> tuple[Float[Array, "c s"], Float[Array, "c reach"]]:
-    """The signal behind what came before it, and the end of both, `reach` samples, for the next block."""
+    """(memory + signal, new memory): the signal after the samples before it, and the last `reach` samples of both."""
     before = _before(memory, signal, reach) if isinstance(memory, Loop) else memory
-    heard = signal if before is None else jnp.concatenate([before, signal], axis=1)
-    return heard, heard[:, heard.shape[1] - reach :]
+    inputs = signal if before is None else jnp.concatenate([before, signal], axis=1)
+    return inputs, inputs[:, inputs.shape[1] - reach :]
 
 
 def _before(loop: Loop, signal: Float[Array, "c t"], reach: int) -> Float[Array, "c reach"]:
-    """The `reach` samples before a signal that repeats: a piece of its period, or several periods of it."""
+    """The `reach` samples before a periodic signal: a part of its period, or several periods."""
     if 2 * reach <= signal.shape[1]:
         return jax.lax.dynamic_slice_in_dim(signal, loop.period - reach, reach, axis=1)
     return jnp.take(signal, jnp.arange(-reach, 0) % loop.period, axis=1)
 
 
 def newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Array, "c s"]:
-    """The end of a signal, as long as another is: all convolutions drop their first samples."""
+    """The last samples of a signal, as many as `like` has; needed because every convolution drops its first samples."""
     return longer[:, longer.shape[1] - like.shape[1] :]
 
 
 def _mix(weight: Float[Array, "rows c"], x: Float[Array, "d t"], groups: int) -> Float[Array, "rows t"]:
-    """Each group of rows hears its own group of channels; a matrix product where there is one group."""
+    """Multiply each group of channels with its own group of rows; with one group this is a matrix product."""
     if groups > 1:
         weights, parts = weight.reshape(groups, -1, weight.shape[1]), x.reshape(groups, -1, x.shape[1])
         y = jnp.einsum("grc,gct->grt", weights, parts, precision=jax.lax.Precision.HIGHEST)

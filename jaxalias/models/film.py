@@ -1,4 +1,4 @@
-"""Feature-wise linear modulation (FiLM) as NAM has it: the condition scales each channel, and may shift it."""
+"""Feature-wise linear modulation (FiLM) as in NAM: the condition scales each channel, and may shift it."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -8,9 +8,9 @@ from jaxalias.models.convolution import Pointwise, newest
 
 
 class FiLM(nn.Module):
-    """y = scale(condition) x + shift(condition), both one 1x1 convolution whose first rows are the scale.
+    """y = scale(condition) x + shift(condition). One 1x1 convolution gives both; its first rows are the scale.
 
-    The condition may be longer than x: its newest samples count.
+    The condition may be longer than x; then its newest samples are used.
     """
 
     config: FiLMConfig

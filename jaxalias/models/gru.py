@@ -1,7 +1,7 @@
-"""Stacked GRU with a dense output, state explicit (GuitarML SimpleRNN, RTNeural).
+"""Stacked GRU with a dense output and explicit state (GuitarML SimpleRNN, RTNeural).
 
-Gate rows are r, z, n and parameters have PyTorch's names and shapes, so that files map one to one. The forward
-pass keeps the local derivatives of each step and a hand-written backward scan uses them, as in `lstm`.
+Gate rows are r, z, n. Parameters have PyTorch's names and shapes, so files map one to one. The forward pass stores
+the local derivatives of each step, and a hand-written backward scan uses them, as in `lstm`.
 """
 
 from typing import Any
@@ -25,14 +25,14 @@ def zero_state(config: GRUConfig, batch: int, dtype: Any) -> State:
 
 
 def initial_state(config: GRUConfig, params: dict, batch: int) -> State:
-    """Zeros: no format holds another."""
+    """Zeros: no file format stores another state."""
     return zero_state(config, batch, params["weight_hh_l0"].dtype)
 
 
 def over_time(
     cell: dict[str, Array], x: Float[Array, "t b inputs"], state: Float[Array, "b h"]
 ) -> tuple[Float[Array, "t b h"], Float[Array, "b h"]]:
-    """One layer. The biases of r and z are summed; that of n inside the reset gate stays apart."""
+    """One layer. The two biases of r and of z are summed; that of n inside the reset gate stays separate."""
     size = cell["hidden"].shape[1]
     outside = cell["bias_hh"].at[2 * size :].set(0)
     merged = {"input": cell["input"], "hidden": cell["hidden"], "bias": cell["bias_ih"] + outside}
@@ -48,8 +48,10 @@ def recurrence(
     h' = n + z (h - n), with r, z = sigmoid of W x + U h + b, and n = tanh(W x + b + r (U h + b_reset)).
 
     Args:
-        cell: "input" W (3h, inputs), "hidden" U (3h, h), "bias" b (3h,), or (b, 3h) of each signal, gate rows
-            r, z, n; "reset_bias" b_reset (h,).
+        cell: "input" W (3h, inputs), "hidden" U (3h, h), "bias" b (3h,) or one per signal (b, 3h), gate rows r, z, n;
+            "reset_bias" b_reset (h,).
+        x: input of every step.
+        state: hidden state before the first.
     """
     step = _step(cell)
 
@@ -71,8 +73,8 @@ def _recurrence_forward(cell: dict, x: Array, state: Array) -> tuple:
             new * gated * r * (1 - r),  # d hidden / d (row r before its sigmoid)
             (before - n) * z * (1 - z),
             new,
-            new * r,  # d hidden / d (what the reset gate scales)
-            z,  # d hidden / d hidden before, past the gates
+            new * r,  # d hidden / d (input of the reset gate)
+            z,  # d hidden / d hidden before, without the paths through the gates
         )
         return hidden, (hidden, slopes)
 
@@ -110,7 +112,7 @@ recurrence.defvjp(_recurrence_forward, _recurrence_backward)
 
 
 def _step(cell: dict[str, Array]) -> Any:
-    """One step of the recurrence. sigmoid(a) = (1 + tanh(a / 2)) / 2: halves are taken out of the loop."""
+    """One step of the recurrence. sigmoid(a) = (1 + tanh(a / 2)) / 2; the factors 1/2 are moved out of the loop."""
     size = cell["hidden"].shape[1]
     half = jnp.repeat(jnp.array([0.5, 0.5, 1.0], cell["hidden"].dtype), size)
     hidden_weight = (cell["hidden"] * half[:, None]).T
@@ -119,7 +121,7 @@ def _step(cell: dict[str, Array]) -> Any:
 
     def step(before: Float[Array, "b h"], x_t: Float[Array, "b inputs"]) -> tuple[Array, tuple]:
         inner = jnp.split(dot(before, hidden_weight), 3, axis=1)
-        # Gate by gate: of a sum or a tanh of all three XLA makes a loop on a CPU that is three times as slow.
+        # Gate by gate: for a sum or a tanh of all three, XLA on a CPU emits a loop that takes three times as long.
         outside = [dot(x_t, weight) + bias for weight, bias in zip(input_weights, biases, strict=True)]
         r, z = (0.5 + 0.5 * jnp.tanh(inner[k] + outside[k]) for k in (0, 1))
         gated = inner[2] + cell["reset_bias"]

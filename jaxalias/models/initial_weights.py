@@ -1,4 +1,4 @@
-"""Where the weights of a fresh model start."""
+"""Initial weights of a fresh model."""
 
 from typing import Any
 
@@ -7,6 +7,6 @@ import jax.numpy as jnp
 
 
 def uniform(fan_in: int) -> Any:
-    """PyTorch's initialisation: uniform within 1 / sqrt(fan in); of a recurrent layer that is its hidden size."""
+    """PyTorch's initialisation: uniform within 1 / sqrt(fan in). The fan in of a recurrent layer is its hidden size."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -1,9 +1,9 @@
-"""Stacked LSTM with a dense output, state explicit (GuitarML SimpleRNN, RTNeural, NAM LSTM).
+"""Stacked LSTM with a dense output and explicit state (GuitarML SimpleRNN, RTNeural, NAM LSTM).
 
-Gate rows are i, f, g, o and parameters have PyTorch's names and shapes, so that files map one to one.
-A plain scan with autodiff spends most of its time in a backward pass that recomputes and copies; here
-the forward pass keeps the local derivatives of each step and a hand-written backward scan uses them
-(`experiments/benchmark.py` prints both beside PyTorch's). On a GPU a fused kernel takes the place of both.
+Gate rows are i, f, g, o. Parameters have PyTorch's names and shapes, so files map one to one. With autodiff, most of
+the time of a plain scan goes into a backward pass that recomputes and copies. Here the forward pass stores the local
+derivatives of each step, and a hand-written backward scan uses them (`experiments/benchmark.py` prints the times of
+both, and PyTorch's). On a GPU a fused kernel replaces both.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def zero_state(config: LSTMConfig, batch: int, dtype: Any) -> State:
 
 
 def initial_state(config: LSTMConfig, params: dict, batch: int) -> State:
-    """Zeros, or the state that the file holds, for every signal of a batch."""
+    """Zeros, or the state in the file, for every signal of a batch."""
     if not config.stored_initial_state:
         return zero_state(config, batch, params["weight_hh_l0"].dtype)
     shape = (batch, config.hidden_size)
@@ -47,7 +47,7 @@ def initial_state(config: LSTMConfig, params: dict, batch: int) -> State:
 def over_time(
     cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]
 ) -> tuple[Float[Array, "t b h"], tuple[Array, Array]]:
-    """One layer: the fused kernel on a GPU, for what it takes (float32, up to 64 hidden units); else the scan."""
+    """One layer: the fused kernel on a GPU if it supports the layer (float32, up to 64 hidden units); else the scan."""
     merged = {"input": cell["input"], "hidden": cell["hidden"], "bias": cell["bias_ih"] + cell["bias_hh"]}
     if dsp.platform() == "gpu" and lstm_kernel.fits(merged, x, state):
         return lstm_kernel.recurrence(merged, x, state)
@@ -63,7 +63,9 @@ def recurrence(
     c' = f c + i g, h' = o tanh(c'), with i, f, o = sigmoid and g = tanh of W x + U h + b.
 
     Args:
-        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or each signal its own (b, 4h); rows i, f, g, o.
+        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or one per signal (b, 4h); rows i, f, g, o.
+        x: input of every step.
+        state: (hidden, cell) before the first.
     """
     step = _step(cell)
 
@@ -98,7 +100,7 @@ def _recurrence_backward(residuals: tuple, gradients: tuple) -> tuple:
         d_hidden = d_hidden + d_hidden_t
         d_cell = d_cell + d_hidden * through
         d_rows = jnp.concatenate([d_cell * in_i, d_cell * in_f, d_cell * in_g, d_hidden * in_o], axis=1)
-        total = {  # summed here: one contraction over all of time afterwards costs more than it saves
+        total = {  # summed in each step: one contraction over all steps afterwards takes longer
             "input": total["input"] + outer(d_rows, x_t),
             "hidden": total["hidden"] + outer(hidden_before, d_rows),
             "bias": total["bias"] + summed(d_rows, cell["bias"]),

@@ -1,21 +1,20 @@
-"""The recurrence of `lstm` on a GPU: one fused kernel over the whole frame each way (Pallas, lowered by Triton).
+"""The recurrence of `lstm` on a GPU: one fused kernel for all steps of a frame, forward and backward (Pallas, Triton).
 
-A scan launches a handful of kernels a step and fetches the recurrent weights anew in each. Here a program
-walks one signal from its first sample to its last with the weights in registers. One signal, not a tile of
-16 as a matrix unit would ask for: in float32 without TF32 such a product runs on the same cores as a matrix
-times a vector, and a step of 16 signals would take 16 times the arithmetic of the step that all wait for.
-What does not wait for the step before stays outside, as large products that XLA runs: the input's share of
-the gates; for the backward pass the gates of all steps again and everything that a gradient is multiplied
-with; and the gradient of the weights.
+A scan launches several kernels in each step and loads the recurrent weights again each time. Here one program computes
+all steps of one signal with the weights in registers. A program handles one signal, not a tile of 16 as for a matrix
+unit: in float32 without TF32 such a product runs on the same cores as a matrix-vector product, so a step of
+16 signals would take 16 times as long, and the steps are sequential. Everything that does not depend on the step before
+is computed outside the kernel, as large products in XLA: the input's part of the gates; for the backward pass the
+gates of all steps again and all factors of the gradients; and the gradient of the weights.
 
-Inside, a step costs what its threads tell each other, so the units of a vector are arranged for that: as
-(n, lanes), with matrices as (n, to, to lanes, lanes). Triton then gives each thread whole stretches of one
-row, adds up four threads in two exchanges, and has a unit's gates in one thread. It does so by a rule of its
-own (the last axis goes to neighbouring threads first, then the one before), which older Tritons do not have:
-there the results are the same and the step is several times slower.
+Inside the kernel, the time of a step is dominated by the communication between threads. The layout of the units
+reduces it: vectors are (n, lanes), matrices (n, to, to lanes, lanes). Triton then gives each thread whole parts of one
+row, sums over four threads in two exchanges, and keeps the gates of a unit in one thread. This relies on a rule
+of Triton (the last axis is distributed to neighbouring threads first, then the one before), which older versions do not
+have: there the results are the same, and a step is several times slower.
 
-float32 only. Measured on an H100 beside the scan and cuDNN (experiments/BENCHMARKS.md); the numbers are checked in
-Pallas's interpreter and, where there is a GPU, compiled.
+float32 only. Measured on an H100, with the scan and cuDNN for comparison (experiments/BENCHMARKS.md). Tests check the
+numbers in Pallas's interpreter and, where there is a GPU, compiled.
 """
 
 from collections.abc import Callable
@@ -32,18 +31,18 @@ from jaxalias.models import lstm_slopes
 
 try:
     from jax.experimental.pallas import triton
-except ImportError:  # JAX calls this way to Triton deprecated since 0.11; without it the scan does the work
+except ImportError:  # deprecated since JAX 0.11; without it the scan is used
     triton = None  # type: ignore[assignment]
 
 HIDDEN_LIMIT = 64
-"""The four matrices of 128 units alone are 65 536 numbers: every register of a multiprocessor."""
+"""With 128 units, the four matrices alone have 65 536 numbers, which would fill every register of a multiprocessor."""
 
-_LANES = 16  # columns of a product side by side in memory: four threads of four each, so a sum is two exchanges
-_WEIGHTS_A_THREAD = 64  # of its 255 registers; the rest hold the products, the state and what is read ahead
+_LANES = 16  # adjacent columns of a product in memory: four threads with four each, so a sum takes two exchanges
+_WEIGHTS_A_THREAD = 64  # of its 255 registers; the others hold the products, the state and prefetched values
 
 
 def fits(cell: dict[str, Array], x: Float[Array, "t b inputs"], state: tuple[Array, Array]) -> bool:
-    """Whether the kernel takes this work: float32 throughout, at most 64 hidden units, not empty (and JAX has it)."""
+    """True if the kernel supports this layer: float32, at most 64 hidden units, not empty, and JAX has Triton."""
     single = all(array.dtype == jnp.float32 for array in jax.tree.leaves((cell, x, state)))
     return triton is not None and single and cell["hidden"].shape[1] <= HIDDEN_LIMIT and x.size > 0
 
@@ -53,11 +52,13 @@ def recurrence(
 ) -> tuple[Float[Array, "t b h"], tuple[Array, Array]]:
     """One LSTM layer over time, as `lstm.recurrence`: the same arguments, results and gradients.
 
-    The hidden units are padded to a power of two, as Triton asks. A unit that is all zeros stays at zero.
+    The hidden units are padded to a power of two, because Triton needs one. The padded units stay at zero.
 
     Args:
-        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or each signal its own (b, 4h); rows i, f, g, o.
-        interpret: run the kernel's own arithmetic in XLA, on any device: for tests.
+        cell: "input" W (4h, inputs), "hidden" U (4h, h), "bias" (4h,) or one per signal (b, 4h); rows i, f, g, o.
+        x: input of every step.
+        state: (hidden, cell) before the first.
+        interpret: run the kernel in Pallas's interpreter, on any device: for tests.
     """
     size = cell["hidden"].shape[1]
     missing = max(_LANES, pl.next_power_of_2(size)) - size
@@ -97,7 +98,7 @@ def _walk_forward(interpret: bool, weight: Array, rows: Array, hidden: Array, ce
 
 
 def _walk_backward(interpret: bool, residuals: tuple, gradients: tuple) -> tuple:
-    """The gates of all steps are computed again at once, and all that a step multiplies its gradients with."""
+    """Recompute the gates of all steps at once, and from them the factors of each step's gradients."""
     weight, rows, hidden, cell, hiddens, cells = residuals
     steps, batch, _, size = rows.shape
     hidden_before, cell_before = (
@@ -115,7 +116,7 @@ def _walk_backward(interpret: bool, residuals: tuple, gradients: tuple) -> tuple
     d_rows = d_rows.reshape(steps, batch, size, 4).swapaxes(2, 3)
     d_hidden, d_cell = (part.reshape(batch, size) for part in d_start)
     each = jnp.einsum("tbki,tbj->bkij", d_rows, hidden_before, precision=jax.lax.Precision.HIGHEST)
-    d_weight = jnp.sum(each, axis=0)  # a sum over time and signals in one product keeps few processors at work
+    d_weight = jnp.sum(each, axis=0)  # one product that sums over time and signals would use few processors
     return d_weight, d_rows, d_hidden, d_cell
 
 
@@ -123,10 +124,10 @@ _walk.defvjp(_walk_forward, _walk_backward)
 
 
 def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any) -> None:
-    """One signal, h standing for (n, lanes): rows (t, 4, h), the first hidden and cell state (h).
+    """One signal; h means (n, lanes): rows (t, 4, h), the first hidden and cell state (h).
 
-    weight: (4, n, h, lanes), to the units in the middle from those around it, gates i, f, g, o.
-    states: (t, h, 2) to fill in, hidden and cell state after every step.
+    weight: (4, n, h, lanes), from the units of the outer axes to those in the middle, gates i, f, g, o.
+    states: (t, h, 2), filled with the hidden and cell state after every step.
     """
     u = [weight[k] for k in range(4)]
 
@@ -142,10 +143,10 @@ def _forward_kernel(weight: Any, rows: Any, hidden: Any, cell: Any, states: Any)
 
 
 def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, *results: Any) -> None:
-    """One signal from its end to its start, h standing for (n, lanes): slopes (t, 6, h), d_hiddens (t, h).
+    """One signal from its end to its start; h means (n, lanes): slopes (t, 6, h), d_hiddens (t, h).
 
-    weight: (2, 2, n, h, lanes), to the units h from the gates [[i, f], [g, o]] of those around it.
-    results: gradients by the rows (t, h, 2, 2), by the first hidden and by the first cell state (h).
+    weight: (2, 2, n, h, lanes), from the gates [[i, f], [g, o]] of the units of the outer axes to the units h.
+    results: gradients with respect to the rows (t, h, 2, 2), the first hidden and the first cell state (h).
     """
     d_rows, d_hidden_start, d_cell_start = results
     u = weight[...]
@@ -160,7 +161,7 @@ def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, 
         d_hidden = carry[0] + d_hidden_t
         d_cell = carry[1] + d_hidden * through
         pairs = [jnp.stack([d_cell * in_i, d_cell * in_g], -1), jnp.stack([d_cell * in_f, d_hidden * in_o], -1)]
-        d_gates = jnp.stack(pairs, -1)  # of each unit [[i, f], [g, o]]
+        d_gates = jnp.stack(pairs, -1)  # [[i, f], [g, o]] of each unit
         d_rows[last - back] = d_gates
         return _times(u, d_gates.transpose(2, 3, 0, 1)), d_cell * keep
 
@@ -169,7 +170,7 @@ def _backward_kernel(weight: Any, slopes: Any, d_hiddens: Any, d_cell_end: Any, 
 
 
 def _times(matrix: Float[Array, "... n to lanes from"], vector: Float[Array, "... n from"]) -> Float[Array, "to lanes"]:
-    """Matrix times vector: what a thread has of a row is summed first, then over the threads of a row."""
+    """Matrix times vector: each thread sums its part of a row first, then the threads of a row are summed."""
     products = matrix * vector[..., None, None, :]
     while products.ndim > 3:
         products = jnp.sum(products, axis=0)
@@ -177,24 +178,24 @@ def _times(matrix: Float[Array, "... n to lanes from"], vector: Float[Array, "..
 
 
 def _by_lanes(array: Array, axis: int) -> Array:
-    """The units of an axis as (n, lanes): a reshape inside a kernel would undo the arrangement of threads."""
+    """The units of an axis as (n, lanes). Inside a kernel, a reshape would destroy the layout over threads."""
     return array.reshape(*array.shape[:axis], -1, _LANES, *array.shape[axis + 1 :])
 
 
 def _along_time(read: Callable[[Any], list], step: Callable[..., tuple], carry: tuple, steps: int) -> tuple:
-    """step(index, carry, read(index)) for every index, each read one step early: memory answers meanwhile."""
+    """step(index, carry, read(index)) for every index. Values are read one step early, to hide memory latency."""
 
     def body(index: Array, both: tuple) -> tuple:
         carry, now = both
         ahead = read(jnp.minimum(index + 1, np.int32(steps - 1)))
         return step(index, carry, now), ahead
 
-    first = np.int32(0)  # in 64-bit mode too
+    first = np.int32(0)  # 32 bits also in 64-bit mode
     return jax.lax.fori_loop(first, np.int32(steps), body, (carry, read(first)))[0]
 
 
 def _launch(kernel: Callable[..., None], weight: Array, arrays: tuple, results: list, interpret: bool) -> tuple:
-    """Run a kernel once for each signal: it sees the whole weight, and its own part of arrays and results."""
+    """Run a kernel once for each signal, with the whole weight and that signal's part of arrays and results."""
 
     def own_part(shape: tuple[int, ...]) -> pl.BlockSpec:
         axis = 0 if len(shape) == 3 else 1  # (b, n, lanes), or time first

@@ -1,4 +1,4 @@
-"""Local derivatives of an LSTM's step: all that a gradient is multiplied with on its way back through it."""
+"""Local derivatives of an LSTM step: all factors of a gradient in the backward pass."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class Slopes(NamedTuple):
-    """Of each unit, i, f, g, o being its gates, in the scan and in the kernel alike."""
+    """The derivatives of each unit with gates i, f, g, o; the same in the scan and in the kernel."""
 
     in_i: Float[Array, "*b h"]  # d cell / d (row i before its sigmoid)
     in_f: Float[Array, "*b h"]
@@ -17,7 +17,13 @@ class Slopes(NamedTuple):
 
 
 def of_step(gates: tuple[Array, Array, Array, Array], cell_before: Array, squashed: Array) -> Slopes:
-    """Of one step, or of many at once: its gates i, f, g, o, the cell state before it and the tanh of that after it."""
+    """The derivatives of one step, or of many at once.
+
+    Args:
+        gates: i, f, g, o.
+        cell_before: the cell state before the step.
+        squashed: tanh of the cell state after the step.
+    """
     i, f, g, o = gates
     return Slopes(
         in_i=g * i * (1 - i),

@@ -1,7 +1,7 @@
-"""What LSTM and GRU share: layers in a stack, knobs, a dense output, the skip connection; state explicit.
+"""What LSTM and GRU share: stacked layers, knobs, a dense output, the skip connection; explicit state.
 
-A knob stands still over a signal, so it is part of the state and not of the signal: its share of the gates is
-added to the bias before the recurrence begins, and a sample costs what it costs without knobs.
+A knob is constant over a signal, so it is part of the state and not of the signal. Its part of the gates is added to
+the bias before the recurrence begins, so knobs do not make a sample more expensive.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,18 @@ from jaxalias.config import GRUConfig, LSTMConfig
 from jaxalias.models.initial_weights import uniform
 
 State = tuple[Any, ...]
-"""The state of each layer, then (b, knobs) where the model has any; the first axis of every array is the batch."""
+"""The state of each layer, then (b, knobs) if the model has knobs; the first axis of every array is the batch."""
 
 
 class Recurrent(nn.Module):
     """y, state = Recurrent(config, gates, over_time).apply({"params": params}, x, state), x and y of shape (b, t).
 
     Args:
-        gates: rows of the weights, in hidden sizes.
-        over_time: one layer over time, (cell, x, state of the layer) -> (hidden states, state of the layer), with
-            the layer's weights as `cell`: "input", "hidden", "bias_ih" (n,) or (b, n), and "bias_hh" (n,).
-        stored: names of the arrays of each layer that hold its initial state: declared here, read elsewhere.
+        config: sizes and gains.
+        gates: the number of rows of the weights, divided by the hidden size.
+        over_time: one layer over time, (cell, x, state of the layer) -> (hidden states, state of the layer). `cell`
+            holds the layer's weights: "input", "hidden", "bias_ih" (n,) or (b, n), and "bias_hh" (n,).
+        stored: names of the arrays of each layer that hold its initial state; declared here, used elsewhere.
     """
 
     config: LSTMConfig | GRUConfig
@@ -39,7 +40,7 @@ class Recurrent(nn.Module):
         config = self.config
         x = _times(config.input_gain, x)
         layers, knobs = state[: config.num_layers], state[config.num_layers :]
-        signal = x.T[:, :, None]  # (t, b, channels): time leads, the recurrence walks along it
+        signal = x.T[:, :, None]  # (t, b, channels): the recurrence runs over the first axis
         reached = []
         for layer, start in enumerate(layers):
             cell = self._cell(layer, config.hidden_size if layer else config.input_size)
@@ -53,7 +54,7 @@ class Recurrent(nn.Module):
         return _times(config.output_gain, y + x if config.skip else y), (*reached, *knobs)
 
     def _cell(self, layer: int, inputs: int) -> dict[str, Array]:
-        """Declare the parameters of a layer, under PyTorch's names; biases that it has not are zero."""
+        """Declare the parameters of a layer, under PyTorch's names. Missing biases are zero."""
         hidden, rows = self.config.hidden_size, self.gates * self.config.hidden_size
         initialise = uniform(hidden)
         for name in self.stored:
@@ -68,7 +69,7 @@ class Recurrent(nn.Module):
 
 
 def with_knobs(layers: State, knobs: Any, batch: int) -> State:
-    """The whole state from that of the layers and where the knobs stand: (knobs,), or (batch, knobs) each its own."""
+    """The state of the whole model, from that of its layers and the knob positions, (knobs,) or (batch, knobs)."""
     if not knobs.shape[-1]:
         return layers
     dtype = jax.tree.leaves(layers)[0].dtype
@@ -76,7 +77,7 @@ def with_knobs(layers: State, knobs: Any, batch: int) -> State:
 
 
 def _turned(cell: dict[str, Array], knobs: State) -> dict[str, Array]:
-    """The first layer with its knobs in the bias (b, rows): what is left of its input is the signal alone."""
+    """The first layer with its knobs in the bias (b, rows); its only remaining input is the signal."""
     if not knobs:
         return cell
     weight = cell["input"]
@@ -89,17 +90,17 @@ def _times(gain: float, x: Array) -> Array:
 
 
 def dot(a: Float[Array, "b n"], weight: Float[Array, "n m"]) -> Float[Array, "b m"]:
-    """A product as a step of a recurrence takes it."""
+    """A product in the form of a recurrence's step."""
     if weight.shape[0] == 1:
-        return a * weight[0]  # a matrix product with one column is slower than what it does
+        return a * weight[0]  # faster than a matrix product with one column
     return jnp.dot(a, weight, precision=jax.lax.Precision.HIGHEST)
 
 
 def outer(a: Float[Array, "b n"], b: Float[Array, "b m"]) -> Float[Array, "n m"]:
-    """The outer products of all signals, summed."""
+    """The sum of the outer products of all signals."""
     return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST)
 
 
 def summed(d_rows: Float[Array, "b n"], bias: Array) -> Array:
-    """The gradient by a bias (n,), or by each signal's own (b, n), from that by the rows."""
+    """The gradient with respect to a bias, (n,) or one per signal (b, n), from that with respect to the rows."""
     return d_rows if bias.ndim == 2 else d_rows.sum(axis=0)

@@ -1,6 +1,6 @@
 """NAM's WaveNet: a dilated causal convolutional network, in the legacy and the current schema of its files.
 
-Where NeuralAmpModelerCore and the neural-amp-modeler package disagree, this is the core: it is what plays.
+Where NeuralAmpModelerCore and the package neural-amp-modeler disagree, this follows the core, which players use.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from jaxalias.models.film import FiLM
 
 
 class WaveNet(nn.Module):
-    """memory, y = WaveNet(config).apply({"params": params}, x, memory), all t samples of x in y.
+    """memory, y = WaveNet(config).apply({"params": params}, x, memory); y has all t samples of x.
 
-    Without memory the first r - 1 samples of x, the receptive field but one, are the past: y is (c, t - r + 1).
+    Without memory, the first r - 1 samples of x are the past, r being the receptive field, and y is (c, t - r + 1).
     """
 
     config: WaveNetConfig
@@ -44,7 +44,7 @@ class WaveNet(nn.Module):
 
 
 class LayerArray(nn.Module):
-    """Layers of one width; their outputs add up, with the head so far, to the head of this array."""
+    """Layers of one width. The head of the array is the sum of their outputs and of the head before."""
 
     config: LayerArrayConfig
 
@@ -70,9 +70,9 @@ class LayerArray(nn.Module):
 
 
 class Layer(nn.Module):
-    """z = conv(x) + mixin(condition); h = act(z) or a gate of its halves; out: x + 1x1(h), 1x1(h) for the head.
+    """z = conv(x) + mixin(condition); h = act(z) or gated halves of z; outputs x + 1x1(h), and 1x1(h) for the head.
 
-    Each of the signals on the way may be modulated by the condition.
+    The condition may modulate each of the signals in between.
     """
 
     array: LayerArrayConfig
@@ -86,9 +86,9 @@ class Layer(nn.Module):
             config = getattr(array.films, place)
             return x if config is None else FiLM(config, name=f"{place}_film")(x, condition)
 
-        heard, kept = remembered(memory, film("conv_pre", signal), layer.reach)
+        inputs, kept = remembered(memory, film("conv_pre", signal), layer.reach)
         conv = DilatedConv(layer.rows, layer.kernel_size, layer.dilation, groups=array.groups_input, name="conv")
-        z = film("conv_post", conv(heard))
+        z = film("conv_post", conv(inputs))
         mixin = Pointwise(layer.rows, bias=False, groups=array.groups_input_mixin, name="input_mixin")
         z = z + film("input_mixin_post", mixin(film("input_mixin_pre", newest(condition, z))))
         h = film("activation_post", _bend(layer, film("activation_pre", z)))
@@ -100,7 +100,7 @@ class Layer(nn.Module):
         signal = newest(signal, h)
         if array.layer1x1_groups:
             mixed = Pointwise(array.channels, bias=True, groups=array.layer1x1_groups, name="layer1x1")(h)
-            modulated = film("layer1x1_post", mixed)  # its weights are in the file even where it is not played
+            modulated = film("layer1x1_post", mixed)  # the file has its weights even if the mode does not use it
             signal = signal + (modulated if layer.mode == "blended" else mixed)
         return signal, output, kept
 

@@ -1,4 +1,4 @@
-"""What each layer of a NAM WaveNet is, from a config that says most of it once for all layers."""
+"""The settings of each layer of a NAM WaveNet, from a config that gives most of them once for all layers."""
 
 from typing import NamedTuple
 
@@ -6,23 +6,23 @@ from jaxalias.config.wavenet import AnyActivation, GatingMode, LayerArrayConfig,
 
 
 class Layer(NamedTuple):
-    """One layer of an array: what its config says about all of them, for this one."""
+    """The settings of one layer of an array."""
 
     kernel_size: int
     dilation: int
     activation: AnyActivation
     mode: GatingMode
     secondary: AnyActivation
-    rows: int  # channels before the activation: twice those after it where there is a gate
+    rows: int  # channels before the activation: with a gate, twice those after it
 
     @property
     def reach(self) -> int:
-        """Samples before the newest that it hears."""
+        """The number of past samples in the input of its convolution."""
         return (self.kernel_size - 1) * self.dilation
 
 
 def layers(array: LayerArrayConfig) -> tuple[Layer, ...]:
-    """The layers of an array in their order."""
+    """The layers of an array, in order."""
     count = len(array.dilations)
 
     def each(value: object) -> tuple:
@@ -35,17 +35,17 @@ def layers(array: LayerArrayConfig) -> tuple[Layer, ...]:
 
 
 def bottleneck(array: LayerArrayConfig) -> int:
-    """Channels after the activation."""
+    """The number of channels after the activation."""
     return array.bottleneck or array.channels
 
 
 def head_inputs(array: LayerArrayConfig) -> int:
-    """Channels that the layers add up to."""
+    """The number of channels in the sum of the layers' outputs."""
     return array.head1x1.out_channels if array.head1x1 else bottleneck(array)
 
 
 def film_channels(array: LayerArrayConfig, layer: Layer) -> dict[str, int]:
-    """How many channels each place of modulation that is in use has, in the order of the files."""
+    """The number of channels at each modulation in use, in the order of the files."""
     channels = {
         "conv_pre": array.channels,
         "conv_post": layer.rows,
@@ -60,7 +60,7 @@ def film_channels(array: LayerArrayConfig, layer: Layer) -> dict[str, int]:
 
 
 def receptive_field(config: WaveNetConfig) -> int:
-    """1 + the sum of (kernel - 1) * dilation over all convolutions, those of heads and condition too, in samples."""
+    """1 + the sum of (kernel - 1) * dilation over all convolutions, with those of heads and condition, in samples."""
     reach = sum(
         sum(layer.reach for layer in layers(array)) + (array.head_kernel_size - 1) * array.head_dilation
         for array in config.layer_arrays

@@ -1,6 +1,6 @@
-"""Optimisers beside Adam, as optax transformations.
+"""Optimisers besides Adam, as optax transformations.
 
-SOAP (`soap`), Gauss-Newton steps (`gauss_newton`), and the return to the averaged parameters when the loss leaps
+SOAP (`soap`), Gauss-Newton steps (`gauss_newton`), and a return to the averaged parameters when the loss jumps
 (`rewind`).
 """
 
@@ -15,11 +15,20 @@ from jaxalias.optimisers import gauss_newton, rewind, soap
 
 
 def build(config: OptimiserConfig, updates: int) -> optax.GradientTransformationExtraArgs:
-    """Adam, SOAP or Gauss-Newton steps on a constant or cosine schedule, clipped if set.
+    """Adam, SOAP or Gauss-Newton steps with a constant or cosine schedule, clipped if the config says so.
 
-    The update takes more arguments than Optax's own: `rate`, the learning rate before the schedule; `number`, of the
-    updates before it; `probes`, samples of the curvature for Gauss-Newton steps; and what `rewind_above` needs, `loss`
-    and `average`.
+    The `update` of the result takes more arguments than Optax's own: `rate`, the learning rate before the schedule;
+    `number`, the number of earlier updates; `probes`, samples of the curvature for Gauss-Newton steps; and `loss` and
+    `average`, which `rewind_above` needs.
+
+    Args:
+        config: chooses the optimiser.
+        updates: length of the run, for the schedule.
+
+    Example:
+        optimiser = build(config.optimiser, config.updates)
+        steps, state = optimiser.update(gradient, state, params, rate=1e-3, number=0, probes=None, loss=loss,
+        average=params)
     """
     decay = optax.constant_schedule(1.0)
     if config.schedule == "cosine":
@@ -38,7 +47,7 @@ def build(config: OptimiserConfig, updates: int) -> optax.GradientTransformation
 
 
 def scale_by_rate() -> optax.GradientTransformationExtraArgs:
-    """Steps down the slope, of a size that its update takes as `rate`."""
+    """Steps against the gradient, scaled by the argument `rate` of the update."""
 
     def update(
         updates: Params, state: optax.EmptyState, params: Params | None = None, *, rate: Any, **_: Any

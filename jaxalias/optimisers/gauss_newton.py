@@ -1,15 +1,15 @@
-"""Gauss-Newton steps for small networks: the gradient solved against the curvature of a loss made of squares.
+"""Gauss-Newton steps for small networks: the gradient multiplied by the inverse curvature of a sum of squares.
 
-Where the loss is a weighted sum of squares of residuals r, its curvature is that of J^T J, J = dr / dparameters
-(Gauss and Newton; see Martens, "New insights and perspectives on the natural gradient method", JMLR 2020). It is not
-formed but sampled: with random signs s, u = J^T s has the mean E[u u^T] = J^T J, and one more backward pass gives
-u for every tone. A running mean of such products over some thousand tones stands for the curvature of them all.
-Products between layers are left out (K-FAC's blocks, Martens and Grosse 2015, without its factors): a layer of a NAM
-WaveNet has a thousand parameters at most, so a block is factorised as it is.
+If the loss is a weighted sum of squares of residuals r, its Gauss-Newton curvature is that of J^T J, J = dr /
+dparameters (see Martens, "New insights and perspectives on the natural gradient method", JMLR 2020). J^T J is not
+computed but sampled: for random signs s, the vector u = J^T s has E[u u^T] = J^T J, and one more backward pass gives
+one u for every tone. A running mean of u u^T over some thousand tones approximates the curvature of all tones.
+Products between layers are neglected (the blocks of K-FAC, Martens and Grosse 2015, without its factors). A layer of a
+NAM WaveNet has at most a thousand parameters, so each block is factorised directly.
 
-Why: the harmonics of a tone answer to some directions of the parameters thousands of times as strongly as its
-aliases to others. A step that is safe along the first hardly moves along the second; what came of Adam's is in
-experiments/RESULTS.md.
+Why: in some directions of the parameters the harmonics of a tone change thousands of times as strongly as its aliases
+do in others. A learning rate that is stable in the first directions makes almost no progress in the second. The results
+with Adam are in experiments/RESULTS.md.
 """
 
 from typing import Any, NamedTuple
@@ -22,26 +22,33 @@ from jaxtyping import Array, Float
 from jaxalias.config import CurvatureConfig
 from jaxalias.models import Params
 
-_MOST_BYTES = 4 << 30  # of both matrices of all layers: of a laptop
+_MOST_BYTES = 4 << 30  # for both matrices of all layers; what a laptop can spare
 
 Blocks = dict[str, Array]
-"""One array a layer: vectors (..., p) or matrices (p, p) of its p parameters."""
+"""One array per layer: vectors (..., p) or matrices (p, p) of its p parameters."""
 
 
 class Curvature(NamedTuple):
-    """What the steps are made with, of one student."""
+    """The state of the optimiser, for one student."""
 
     products: Blocks  # running mean of u u^T, (p, p)
-    weight: Float[Array, ""]  # of what is in it
-    roots: Blocks  # W, (p * p,), with W^T W the inverse of the damped curvature when last renewed; before that, zeros
+    weight: Float[Array, ""]  # sum of the weights in that mean
+    roots: Blocks  # W, (p * p,); W^T W is the inverse of the damped curvature at the last renewal; zeros before
 
 
 def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationExtraArgs:
-    """Newton directions for gradients; until the curvature is known for the first time they are zero.
+    """Newton directions for gradients. They are zero until the first factorisation of the curvature.
 
-    Its update takes two more arguments: `probes`, a tree of u (b, ...), one for each tone, and `number`, of the
-    updates before it. The number is not part of the state, so that it can be one for many students (`jax.vmap`):
-    then they factorise when it is time; if each had its own, all would do so in every update.
+    The update takes two more arguments: `probes`, a tree of u (b, ...), one for each tone, and `number`, the number of
+    earlier updates. The number is not part of the state, so that many students can share it under `jax.vmap`. With a
+    number per student, `jax.lax.cond` would become a select and factorise in every update.
+
+    Args:
+        config: how often to sample and to renew, the memory of the mean, the damping.
+
+    Example:
+        optimiser = scale_by_curvature(CurvatureConfig())
+        direction, state = optimiser.update(gradient, state, probes=probes, number=number)
     """
     keep = 1 - config.sample_every / (config.memory + config.sample_every - 1)
 
@@ -75,18 +82,18 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
 
 
 def is_sampled(config: CurvatureConfig, number: Any) -> Any:
-    """Whether the curvature is sampled after `number` updates: all up to the first factorisation, then some of them.
+    """True if the curvature is sampled in the update after `number` earlier ones.
 
-    Of the later ones it is one in `sample_every`.
+    It is sampled in all updates up to the first factorisation, and then in one of `sample_every`.
     """
     return (number < config.renew_every) | (number % config.sample_every == 0)
 
 
 def refuse_too_large(params: Params) -> None:
-    """Raise before the memory of a machine is full.
+    """Raise if the curvature matrices would fill the memory of the machine.
 
     Raises:
-        ValueError: the matrices of all layers together take more than 4 GiB; names the largest layer.
+        ValueError: the matrices of all layers together need more than 4 GiB. The message names the largest layer.
     """
     vectors = blocks(params)
     largest = max(vectors, key=lambda name: vectors[name].size)
@@ -100,7 +107,7 @@ def refuse_too_large(params: Params) -> None:
 
 
 def blocks(tree: Params, leading: int = 0) -> Blocks:
-    """The parameters of each layer as one vector, behind `leading` axes of the leaves; by the layer's path."""
+    """The parameters of each layer as one vector, after `leading` axes of the leaves, by the path of the layer."""
     found: dict[str, list[Array]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         found.setdefault(_layer(path), []).append(leaf.reshape(*leaf.shape[:leading], -1))
@@ -119,10 +126,10 @@ def unblocked(vectors: Blocks, like: Params) -> Params:
 
 
 def _root(mean: Float[Array, "p p"], damping: float) -> Float[Array, "square"]:
-    """For twice J^T J, the second derivative of a sum of squares, and what is added to make it solvable.
+    """The inverse of the Cholesky factor of the damped curvature: twice J^T J (the second derivative) plus damping.
 
-    The inverse of Cholesky's factor: solving against the factor in every update took ten times as long as two
-    products. Flat, or LAPACK's order of columns would be that of the state, and be copied in every update.
+    Solving with the factor in every update took ten times as long as two products with its inverse. The result is flat:
+    as a matrix, the state would get LAPACK's column order and be copied in every update.
     """
     rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.trace(mean)
     one = jnp.eye(len(mean), dtype=mean.dtype)
@@ -137,7 +144,7 @@ def _solve(root: Float[Array, "square"], gradient: Float[Array, "p"]) -> Float[A
 
 
 def _layer(path: tuple) -> str:
-    """A layer is what has several groups of weights (a convolution, a mixin ...), or the one group that there is."""
+    """The path of a layer: a module with several groups of weights (convolution, mixin ...), or with the only group."""
     names = [str(key.key) for key in path]
     return "/".join(names[:-2] or names[:-1])
 

@@ -1,11 +1,12 @@
-"""Back to the average of the parameters, where a recurrent student has come upon a second way to answer.
+"""Return to the average of the parameters when training has entered another stable regime.
 
-Small steps can lead a recurrent model to where it settles elsewhere: a tone that was begun before stays as it was, for
-the state is carried on, and the next that begins from zeros goes wrong. So the loss leaps from one batch to the next by
-ten or a thousand times and hundreds of updates do not mend it, while the average of the last parameters still answers
-as it should (experiments/RECIPES.md, "Students that broke"). Then that is where the run goes on.
+Small steps can lead the parameters of a recurrent model to a point where the model has a second stable output. A tone
+that began earlier is unaffected, because its state is carried on; the next tone, which begins from zeros, goes wrong.
+So the loss jumps by ten or a thousand times from one batch to the next, and hundreds of updates do not repair it. The
+average of the last parameters still gives the right output (experiments/RECIPES.md, "Students that broke"). The
+optimiser here then continues from this average.
 
-Chowdhery et al., "PaLM", 2022, section 5.1, go back to a checkpoint for the same reason.
+Chowdhery et al., "PaLM", 2022, section 5.1, return to a checkpoint for the same reason.
 """
 
 from typing import Any, NamedTuple
@@ -21,21 +22,29 @@ _REMEMBERED = 100  # updates
 
 
 class Rewind(NamedTuple):
-    """Of one student."""
+    """The state of the optimiser, for one student."""
 
     usual: Float[Array, ""]  # running mean of the logarithm of the loss
     inner: optax.OptState
 
 
 def rewind_above(most: float, inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
-    """The steps of `inner`, but back to the average where the loss is not finite, or `most` times its usual value.
+    """The steps of `inner`, but a step to the average if the loss is not finite or above `most` times its usual value.
 
-    Usual is the geometric mean of the last hundred or so; a higher loss counts in it as `most` times as much, so that
-    one that stays high becomes usual. In the first hundred updates any that is finite will do: how much a model is
-    thrown about there is a matter of its learning rate (`rate_search`). What `inner` remembers is then as before.
+    The usual value is the geometric mean of about the last hundred losses. A loss above the limit enters this mean as
+    `most` times the mean, so that a loss that stays high becomes usual. In the first hundred updates every finite loss
+    is accepted: large jumps there depend on the learning rate (`rate_search`). A step to the average leaves the state
+    of `inner` unchanged.
 
-    Its update takes three more arguments: `loss`, the `average` (a tree like the parameters), and `number`, of the
-    updates before it.
+    The update takes three more arguments: `loss`, `average` (a tree like the parameters), and `number`, the number of
+    earlier updates.
+
+    Args:
+        most: limit of the loss relative to its usual value.
+        inner: the optimiser.
+
+    Example:
+        optimiser = rewind_above(10.0, optax.with_extra_args_support(optax.adam(1e-3)))
     """
 
     def init(params: Params) -> Rewind:

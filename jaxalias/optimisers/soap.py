@@ -1,8 +1,9 @@
-"""Adam along the axes in which a weight matrix is learned (SOAP).
+"""Adam in the eigenbasis of the gradients of a weight matrix (SOAP).
 
-Adam gives every weight a step of its own, but what is steep is a direction and seldom a single weight. The gradients
-G of a matrix have the covariances E[G G^T] and E[G^T G]. Along their eigenvectors (the axes of Shampoo) Adam's steps
-are taken here, and turned back. Between two renewals of the axes a step costs some products of small matrices more.
+Adam scales the step of every single weight. But the directions of large curvature are seldom single weights. The
+gradients G of a matrix have the covariances E[G G^T] and E[G^T G]. Here the gradient is rotated into their eigenvectors
+(the axes of Shampoo), scaled there as Adam does, and rotated back. Between two renewals of the axes a step costs a few
+products of small matrices more.
 
 Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", ICLR 2025.
 """
@@ -16,34 +17,41 @@ from jaxtyping import Array, Float
 
 from jaxalias.models import Params
 
-_MEAN, _SQUARE = 0.9, 0.99  # what is kept of a running mean from one update to the next: of gradients, of squares
-_EPSILON = 1e-8  # beside the root of the mean square, as Adam's
+_MEAN, _SQUARE = 0.9, 0.99  # decay of the running means of gradients and of squares
+_EPSILON = 1e-8  # added to the root of the mean square, as in Adam
 
 Leaves = dict[str, Array]
 """The arrays of a tree by their paths."""
 
 
 class Axes(NamedTuple):
-    """Of one weight matrix (n, m)."""
+    """Covariances and eigenvectors of one weight matrix (n, m)."""
 
     rows: Float[Array, "n n"]  # running mean of G G^T
-    columns: Float[Array, "m m"]  # and of G^T G
-    left: Float[Array, "n n"]  # their eigenvectors, in columns, when they were last renewed
-    right: Float[Array, "m m"]
+    columns: Float[Array, "m m"]  # running mean of G^T G
+    left: Float[Array, "n n"]  # eigenvectors of `rows` at the last renewal, in columns
+    right: Float[Array, "m m"]  # eigenvectors of `columns`
 
 
 class Soap(NamedTuple):
-    """What the steps are made with, of one student."""
+    """The state of the optimiser, for one student."""
 
-    mean: Leaves  # of the gradients
-    square: Leaves  # of their squares along the axes
-    axes: dict[str, Axes]  # of what is a matrix
+    mean: Leaves  # running mean of the gradients
+    square: Leaves  # running mean of their squares along the axes
+    axes: dict[str, Axes]  # of the leaves that are matrices
 
 
 def scale_by_soap(renew_every: int) -> optax.GradientTransformationExtraArgs:
-    """Adam's directions, those of matrices along their own axes; vectors have none and are left as they are.
+    """Adam's directions, for matrices along their own axes. Vectors have no axes and get plain Adam.
 
-    Its update takes `number` too, of the updates before it; `gauss_newton.scale_by_curvature` says why.
+    The update also takes `number`, the number of earlier updates; the reason is in `gauss_newton.scale_by_curvature`.
+
+    Args:
+        renew_every: updates between two renewals of the axes.
+
+    Example:
+        optimiser = scale_by_soap(renew_every=10)
+        direction, state = optimiser.update(gradient, state, number=number)
     """
 
     def init(params: Params) -> Soap:
@@ -79,7 +87,7 @@ def _gathered(axes: Axes, gradient: Float[Array, "n m"]) -> Axes:
 
 
 def _renewed(axes: dict[str, Axes], square: Leaves) -> tuple[dict[str, Axes], Leaves]:
-    """New eigenvectors, and the mean squares as they would be along them if nothing else were known."""
+    """New eigenvectors, and the mean squares along them, estimated from those along the old ones."""
     fresh, turned = {}, dict(square)
     for path, old in axes.items():
         new = old._replace(left=jnp.linalg.eigh(old.rows)[1], right=jnp.linalg.eigh(old.columns)[1])

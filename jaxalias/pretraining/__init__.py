@@ -1,5 +1,5 @@
 """Training of a model from recordings of a device.
 
-Sizes and settings of the models (`architectures`), the training loop (`training`), and virtual devices to record
-(`devices`).
+Sizes and settings of the models (`architectures`), the source of segments and the loss (`training`), and virtual
+devices to record (`devices`).
 """

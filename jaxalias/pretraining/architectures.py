@@ -1,4 +1,4 @@
-"""The networks that players load: GuitarML's LSTM and the sizes of NAM's WaveNet, and how each is trained anew."""
+"""The networks that players load (GuitarML's LSTM, the sizes of NAM's WaveNet) and the settings of their training."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from jaxalias.config import LayerArrayConfig, LSTMConfig, OptimiserConfig, Pretr
 
 
 class Architecture(NamedTuple):
-    """A network, the recipe to train it, and where it is used."""
+    """A network, its training settings, and its file format."""
 
     model: LSTMConfig | WaveNetConfig
     training: PretrainConfig
@@ -15,9 +15,9 @@ class Architecture(NamedTuple):
 
 
 def _wavenet(channels: tuple[int, int], dilations: tuple[tuple[int, ...], tuple[int, ...]]) -> Architecture:
-    """Two layer arrays, the second half as wide, kernels of 3, tanh, as neural-amp-modeler 0.12.3 has them.
+    """Two layer arrays, the second half as wide, kernels of 3, tanh, as in neural-amp-modeler 0.12.3.
 
-    The learning rate is NAM's; the signals are of 16384 samples, with what came before in front (section 3.2).
+    The learning rate is NAM's. The segments have 16384 samples after a lead-in of one receptive field (section 3.2).
     """
     first, second = channels
     arrays = tuple(
@@ -63,4 +63,4 @@ ARCHITECTURES = {
     "nam-feather": _wavenet((8, 4), (_SHORT, _LONG)),
     "nam-nano": _wavenet((4, 2), (_SHORT, _LONG)),
 }
-"""By the names that users know them by."""
+"""By the names that users know."""

@@ -1,8 +1,9 @@
-"""Train a model of a device from a recording of it (section 3.2): the teacher, where there is none yet.
+"""Train a model of a device from a recording of it (section 3.2), to serve as the teacher.
 
-The loop is that of fine-tuning, with one source of training signals: segments from anywhere in the recording. What
-comes before a segment only sets the state, then each of its frames is one update, the state carried on and the gradient
-cut (TBPTT). For a WaveNet a segment is one frame. Loss: ESR behind an A-weighting pre-emphasis, plus DC without.
+The loop is that of fine-tuning, with one source of training signals: segments from anywhere in the recording. The
+samples before a segment only set the state. Then each frame of the segment is one update; the state is carried on and
+the gradient is cut (TBPTT). For a WaveNet a segment is one frame. The loss is an ESR after A-weighting, plus a DC term
+without it.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,12 @@ from jaxalias.training.sources.tones import LeadIn, begin
 
 
 class Recording(NamedTuple):
-    """Pairs of input and output behind each other, each with silence in front, as long as the past of a segment."""
+    """Concatenated inputs and outputs of pairs, with silence before each pair, as long as the lead-in of a segment."""
 
     x: Float[Array, "t"]
     y: Float[Array, "t"]
-    offsets: Int[Array, "pair"]  # where each pair begins, its silence aside
-    ends: Int[Array, "pair"]  # the number of places where a segment can begin, up to and with each pair
+    offsets: Int[Array, "pair"]  # the first sample of each pair, after its silence
+    ends: Int[Array, "pair"]  # cumulative number of possible starts of a segment, up to and including each pair
 
 
 def prepare(
@@ -39,8 +40,14 @@ def prepare(
 ) -> Run:
     """The functions of a run from random parameters.
 
+    Args:
+        model: the network.
+        training, validation: aligned pairs of recordings.
+        sample_rate: Hz.
+        config: of the run.
+
     Raises:
-        ValueError: neither part of the recording holds a whole segment; or float64 without JAX's 64-bit mode.
+        ValueError: a part of the recording has no whole segment; or float64 without JAX's 64-bit mode.
     """
     length = config.frames * config.frame
     for part, pairs in (("training", training), ("validation", validation)):
@@ -63,11 +70,14 @@ def prepare(
 
 
 def source(model: Model, config: PretrainConfig, sample_rate: int, places: int, held_out: Array) -> Source:
-    """Segments that begin anywhere in the recording, each place as likely as any other.
+    """Segments from anywhere in the recording; every start has the same probability.
 
     Args:
-        places: where a segment can begin, in all pairs together.
-        held_out: those of the segments that validation plays.
+        model: the network.
+        config: lengths and number of segments.
+        sample_rate: Hz.
+        places: the number of possible starts in all pairs together.
+        held_out: the starts of the validation segments.
     """
     name, before, length = "recording", config.warm_up, config.frames * config.frame
 
@@ -90,7 +100,7 @@ def source(model: Model, config: PretrainConfig, sample_rate: int, places: int, 
 
 
 def loss_of(sample_rate: int) -> tuple[Term, ...]:
-    """ESR behind A-weighting and DC without it, which add up to the loss; and the plain ESR, of weight 0."""
+    """The terms of the loss: ESR after A-weighting, DC without it; and a plain ESR of weight 0, for the history."""
     flat = np.ones(1)
     emphasised = terms.esr(ESRConfig(reduction="ratio_of_sums"), dsp.a_weighting_taps(sample_rate))
     plain = terms.esr(ESRConfig(reduction="ratio_of_sums", weight=0.0), flat)
@@ -115,7 +125,7 @@ def _joined(pairs: Sequence[Pair], config: PretrainConfig) -> Recording:
 
 
 def _in_turn(pairs: Sequence[Pair], length: int) -> Int[Array, "b"]:
-    """The places of all whole segments, side by side."""
+    """The starts of all whole segments, one after the other."""
     rooms = [len(pair.x) - length + 1 for pair in pairs if len(pair.x) >= length]
     ends = np.cumsum(rooms)
     places = [end - room + start for end, room in zip(ends, rooms, strict=True) for start in range(0, room, length)]

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: tables, pictures, and players to compare by ear [disk]."""
+"""A report as one self-contained HTML file: tables, pictures, and players to compare by ear [disk]."""
 
 import base64
 import html
@@ -18,7 +18,7 @@ from jaxalias import disk
 from jaxalias.reporting import tables
 
 GENERATOR = '<meta name="generator" content="jaxalias">'
-"""Stands in every page, so that it is known again."""
+"""Part of every page; it identifies a page of this program."""
 _HERE = files("jaxalias.reporting")
 _CAPTIONS = {
     "spectrum": "Spectra of the settled answers to one sine. Harmonics belong there; what lies between is aliasing.",
@@ -32,7 +32,7 @@ _STEPS = 2**15  # of a 16-bit sample, to full scale
 
 
 class Clip(NamedTuple):
-    """A piece of music in several versions, each (t,), to be compared by ear."""
+    """A piece of music in several versions, each (t,), to compare by ear."""
 
     name: str
     sample_rate: int
@@ -47,9 +47,9 @@ def write_page(
     Args:
         path: the HTML file.
         title: its heading.
-        record: of `evaluation.evaluate`, with the command's "environment" and "verdict" if there.
-        pictures: PNG files to embed, in order; those named as in `_CAPTIONS` (or "harmonics-220hz") are explained.
-        clips: what to listen to; without one the page has no such section.
+        record: of `evaluation.evaluate`, with the command's "environment" and "verdict" if there are any.
+        pictures: PNG files to embed, in order; those named as in `_CAPTIONS` (or "harmonics-220hz") get a caption.
+        clips: versions to compare by ear; without any, the page has no such section.
 
     Raises:
         ValueError: a clip without renders, or a render that is empty or not finite, named.
@@ -72,18 +72,18 @@ def write_page(
 
 
 def fill(template: Traversable, **parts: str) -> str:
-    """A page from a template, with the style and the player that all pages have."""
+    """A page from a template, with the style and the player that all pages share."""
     text, style, deck = (file.read_text("utf-8") for file in (template, _HERE / "page_style.css", _HERE / "deck.js"))
     return Template(text).substitute(style=style, deck=deck, **parts)
 
 
 def embedded(value: Any) -> str:
-    """A value as JSON that cannot end the element that it stands in."""
+    """A value as JSON that cannot close the HTML element around it."""
     return json.dumps(value).replace("<", "\\u003c")
 
 
 def table(rows: tables.Rows, caption: str) -> str:
-    """Rows of text, header first, as an HTML table; columns in dB and percent are numbers."""
+    """Rows of text, header first, as an HTML table. Columns in dB and percent are aligned as numbers."""
     sides = [' class="number"' if name.endswith(("(dB)", "(%)")) else "" for name in rows[0]]
 
     def line(cells: Sequence[str], tag: str) -> str:
@@ -98,7 +98,7 @@ def table(rows: tables.Rows, caption: str) -> str:
 
 
 def fit(renders: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
-    """Renders made equally long with zeros and, if one exceeds full scale, all lowered by one gain (also returned)."""
+    """Pad renders with zeros to one length. If one exceeds full scale, lower all by one gain (also returned)."""
     length = max(len(y) for y in renders.values())
     peak = max(np.abs(y).max() for y in renders.values())
     gain = min(1.0, (1 - 1 / _STEPS) / peak) if peak > 0 else 1.0
@@ -106,20 +106,20 @@ def fit(renders: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
 
 
 def matching_gains(renders: dict[str, np.ndarray]) -> dict[str, float]:
-    """Gains that give renders the RMS (about the mean) of the loudest, or less where a peak would exceed full scale.
+    """Gains that give all renders the RMS (about the mean) of the loudest; less if a peak would exceed full scale.
 
     A silent render keeps its level.
     """
     rms = {label: float(np.std(y)) for label, y in renders.items()}
-    heard = {label: y for label, y in renders.items() if rms[label] > 0}
-    if not heard:
+    audible = {label: y for label, y in renders.items() if rms[label] > 0}
+    if not audible:
         return dict.fromkeys(renders, 1.0)
-    common = min(max(rms.values()), *(rms[label] / np.abs(y).max() for label, y in heard.items()))
+    common = min(max(rms.values()), *(rms[label] / np.abs(y).max() for label, y in audible.items()))
     return {label: common / rms[label] if rms[label] > 0 else 1.0 for label in renders}
 
 
 def encode(y: np.ndarray, sample_rate: int) -> str:
-    """Samples (t,) from -1 to 1 - 2**-15 as 16-bit FLAC, which every browser decodes, in base64."""
+    """Samples (t,) from -1 to 1 - 2**-15 as 16-bit FLAC, which every browser can decode, in base64."""
     file = io.BytesIO()
     soundfile.write(file, np.round(y * _STEPS).astype(np.int16), sample_rate, format="FLAC", subtype="PCM_16")
     return base64.b64encode(file.getvalue()).decode("ascii")

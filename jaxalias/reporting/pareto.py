@@ -1,4 +1,4 @@
-"""Which recipes no other one beats in both of two numbers, and a picture of them [disk]."""
+"""The Pareto front of recipes in two metrics, and a picture of it [disk]."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,29 +14,29 @@ from jaxalias.reporting.pictures import COLOURS, grid, save
 
 ALIASING = "NMR-S"
 CHANGES = {"HESR-T": "harmonic error, HESR-T (dB)", "audio ESR": "error on music against the teacher, ESR (dB)"}
-"""What is paid for less aliasing: a panel each, with the name of its axis."""
-_FAR_DB = 15.0  # a mark further than this to the left of all points is a line across; without points, of other marks
+"""The costs of less aliasing: one panel each, with the name of its axis."""
+_FAR_DB = 15.0  # marks further than this to the left of all points (or, without points, of all marks) become lines
 _BESIDE = ((6, 6), (6, -6), (-6, 6), (-6, -6), (0, 11), (0, -11), (11, 0), (-11, 0), (14, 14), (14, -14), (-14, 14),
            (-14, -14), (0, 22), (0, -22))  # fmt: skip
-"""Where a label may stand, in points from what it names; the first that is free."""
+"""Possible places of a label, in points from its mark; the first free one is used."""
 
 Figures = Mapping[str, float | None]
-"""Metrics by name in dB; None where there is no value."""
+"""Metrics by name in dB; None if undefined."""
 
 
 class Place(NamedTuple):
-    """What is drawn, and named if there is room, or in any case."""
+    """A mark with its label; the label is drawn if there is room, or always if it is needed."""
 
     x: float
     y: float
     label: str
     needed: bool
     colour: str
-    side: int = 1  # where its label stands first: 1 above to the right, -1 below to the left
+    side: int = 1  # first place of its label: 1 above to the right, -1 below to the left
 
 
 def front(points: Float[np.ndarray, "n metric"]) -> Bool[np.ndarray, "n"]:
-    """True for the points that no other one dominates: is less or equal in every metric, and less in one.
+    """True for the points that no other point dominates: less or equal in every metric, and less in one.
 
     Equal points are on the front together. A point with a NaN is not on it, and dominates none.
     """
@@ -49,13 +49,15 @@ def front(points: Float[np.ndarray, "n metric"]) -> Bool[np.ndarray, "n"]:
 def pareto_picture(
     points: Mapping[str, Figures], marks: Mapping[str, Figures], path: Path, title: str, legend: str = ""
 ) -> None:
-    """Aliasing against what it cost: a panel against HESR-T and, where there is music, one against its ESR.
+    """Aliasing versus its cost: one panel for HESR-T and, if there is music, one for its ESR.
 
     Args:
-        points: by the label that they get where there is room, those on the front in any case.
-        marks: what to compare them with, by name. One that changes next to nothing (a teacher, oversampled or not)
-            is a line across, as the axis does not reach so far.
-        legend: what the labels say.
+        points: figures by label. Labels of points on the front are always drawn, others if there is room.
+        marks: figures to compare with, by name. A mark with almost no change of tone (a teacher, oversampled or not) is
+            a horizontal line, because the axis does not reach it.
+        path: of the PNG file.
+        title: of the picture.
+        legend: the meaning of the labels.
     """
     both = [*points.values(), *marks.values()]
     panels = [name for name in CHANGES if name == "HESR-T" or any(known.get(name) is not None for known in both)]
@@ -64,7 +66,7 @@ def pareto_picture(
     places = [_panel(axis, name, points, marks) for axis, name in zip(axes, panels, strict=True)]
     axes[0].set_ylabel(f"aliasing, {ALIASING} (dB)")
     figure.suptitle(title + (f"\nlabels: {legend}" if legend else ""), fontsize=11)
-    figure.draw_without_rendering()  # lays the axes out, so that labels know where they are
+    figure.draw_without_rendering()  # sets the layout of the axes, which the places of labels depend on
     for axis, of_one in zip(axes, places, strict=True):
         if of_one:
             _write_labels(axis, of_one)
@@ -72,7 +74,7 @@ def pareto_picture(
 
 
 def _panel(axis: Axes, name: str, points: Mapping[str, Figures], marks: Mapping[str, Figures]) -> list[Place]:
-    """Draw all but the labels; what is to be labelled."""
+    """Draw everything but the labels, and return the labels to draw."""
     where = {label: (_number(found, name), _number(found, ALIASING)) for label, found in points.items()}
     drawn = {label: place for label, place in where.items() if not np.isnan(place).any()}
     x, y = np.array(list(drawn.values())).reshape(-1, 2).T
@@ -81,7 +83,7 @@ def _panel(axis: Axes, name: str, points: Mapping[str, Figures], marks: Mapping[
     axis.plot(x, y, "o", ms=5, color="0.6", mew=0, zorder=2)
     axis.plot(x[best][order], y[best][order], "o-", ms=6, lw=1.2, color=COLOURS[1], zorder=2.2)
     places = [
-        Place(at_x, at_y, label, bool(on), COLOURS[1] if on else "0.45", -1 if on else 1)  # below the front is no point
+        Place(at_x, at_y, label, bool(on), COLOURS[1] if on else "0.45", -1 if on else 1)  # no points below the front
         for label, at_x, at_y, on in zip(drawn, x, y, best, strict=True)
     ]
     compared = [at_x for at_x in (_number(found, name) for found in marks.values()) if not np.isnan(at_x)]
@@ -109,7 +111,7 @@ def _panel(axis: Axes, name: str, points: Mapping[str, Figures], marks: Mapping[
 
 
 def _write_labels(axis: Axes, places: Sequence[Place]) -> None:
-    """Names beside their places, one that is needed before the others, none on another, a point or a line."""
+    """Draw labels beside their marks, needed ones first, so that none overlaps another label, a mark or a line."""
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in axis.transData.transform([place[:2] for place in places])]
     taken += [text.get_window_extent().extents for text in axis.texts]
     for line in axis.lines:

@@ -1,8 +1,8 @@
-"""Records and sounds to pictures, after figures 2 to 5 of the paper [disk].
+"""Pictures of records and signals, after figures 2 to 5 of the paper [disk].
 
-Where a picture takes `outputs`, it is a dict from label to settled or whole output (t,), the teacher first. The
-colour belongs to the model and the line to its rate: give every picture the models in the order of the record,
-under the names of `labels`, and they look alike everywhere.
+`outputs` is a dict from label to settled or whole output (t,), the teacher first. The colour shows the model, the line
+style its sample rate. Models look alike in all pictures if every picture gets them in the order of the record, under
+the names of `labels`.
 """
 
 import re
@@ -25,18 +25,18 @@ from jaxalias.signals.dsp import chebyshev_window
 from jaxalias.targets import harmonics
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, which the colour-blind tell apart."""
+"""Okabe and Ito's colours, which colour-blind people can distinguish."""
 SOFTWARE = "jaxalias"
-"""Stands in every picture, so that it is known again."""
+"""Metadata of every picture; it identifies a picture of this program."""
 INK, _DPI = "0.2", 120
-_MODELS = ("teacher", "student")  # stimuli that have a model's colour
+_MODELS = ("teacher", "student")  # stimuli with the colour of a model
 _LOBE_BINS = 6  # half the Chebyshev window's main lobe: arccosh(10^(120 / 20)) / pi = 4.6 bins, and rounding
-_FLOOR_DB = -100.0  # below the strongest: what is fainter is the arithmetic's, not the model's
+_FLOOR_DB = -100.0  # relative to the strongest; anything fainter is rounding noise
 _FRAME_SAMPLES, _HOP_SAMPLES, _RANGE_DB = 2048, 512, 90.0  # of the spectrogram
 
 
 class Style(NamedTuple):
-    """How a model is drawn: as it is with dots, at higher rates with larger hollow marks behind them."""
+    """How a model is drawn: filled dots at its own rate, larger hollow marks behind them at higher rates."""
 
     colour: tuple[float, float, float]
     nth: int  # of the model's rates
@@ -49,7 +49,7 @@ class Style(NamedTuple):
 
 
 def labels(record: dict[str, Any]) -> list[str]:
-    """A short and unique name for each entry of a record: its role, the file where roles repeat, and the factor."""
+    """A short and unique name for each entry of a record: its role, the file if roles repeat, and the factor."""
     files = list(dict.fromkeys((model["role"], model["path"]) for model in record["models"]))
     roles, stems = [role for role, _ in files], [(role, _stem(path)) for role, path in files]
     names = {}
@@ -62,13 +62,13 @@ def labels(record: dict[str, Any]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    """The file's name without its ending, and which of its models it is: "amp [max_value 0.5]"."""
+    """The file's name without its ending, and the name of the model in it: "amp [max_value 0.5]"."""
     file, which, name = path.partition(" [")
     return f"{Path(file).stem}{which}{name}"
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """A colour for each model in order of appearance; "NAME 2x" is NAME in a paler colour."""
+    """A colour for each model in order of appearance; "NAME 2x" has a paler colour than NAME."""
     drawn: dict[str, Style] = {}
     rates: dict[str, int] = {}  # how many rates of a model have been seen
     for name in names:
@@ -83,16 +83,16 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def spectrum(y: np.ndarray, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies in Hz and levels in dB (f,) of a settled signal (t,); 0 dB is a sine of peak 1.
+    """Frequencies in Hz and levels in dB (f,) of a settled signal (t,). 0 dB is a sine of peak 1.
 
-    One FFT under the Chebyshev window of the method (side lobes at -120 dB).
+    One FFT with the Chebyshev window of the method (side lobes at -120 dB).
     """
     y = np.asarray(y, np.float64)
     return np.fft.rfftfreq(len(y), 1 / sample_rate), _levels(y, chebyshev_window(len(y)))
 
 
 def between_harmonics(frequency_hz: np.ndarray, f0_hz: float) -> np.ndarray:
-    """True for the bins (f,) of a spectrum that belong to neither an f0-multiple nor the offset: the aliases' bins."""
+    """True for bins (f,) that belong neither to a multiple of f0 nor to the offset: the bins of aliases."""
     distance = np.abs(frequency_hz - f0_hz * np.round(frequency_hz / f0_hz))
     return distance > _LOBE_BINS * frequency_hz[1]
 
@@ -120,7 +120,7 @@ def spectrogram(y: np.ndarray, sample_rate: float) -> tuple[np.ndarray, np.ndarr
 def spectrum_picture(
     outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: int, path: Path, highest_hz: float | None = None
 ) -> None:
-    """Figure 2: spectra of settled answers to one sine, their harmonics marked. What lies between is aliasing."""
+    """Figure 2: spectra of settled outputs for one sine, with marked harmonics. Everything between them is aliasing."""
     figure = Figure(figsize=(9, 0.7 + 1.9 * len(outputs)), layout="constrained")
     axes = figure.subplots(len(outputs), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     top_db = 5.0
@@ -145,22 +145,22 @@ def spectrum_picture(
 
 
 def harmonic_picture(outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: int, path: Path) -> None:
-    """Figure 3: levels of the harmonics below Nyquist, and how far they are from the first output's."""
+    """Figure 3: levels of the harmonics below Nyquist, and their differences from the first output's."""
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     levels, differences = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     read = {label: harmonic_levels(y, f0_hz, sample_rate) for label, y in outputs.items()}
     first = next(iter(read))
     frequency, teacher = read[first]
-    heard = teacher > teacher.max() + _FLOOR_DB
+    above_floor = teacher > teacher.max() + _FLOOR_DB
     size = 5 if len(frequency) < 40 else 3
     for label, style in styles(outputs).items():
         level, line = read[label][1], style.line(label, size)
         levels.plot(frequency / 1000, level, **line)
         if label != first:
-            differences.plot(frequency / 1000, np.where(heard, level - teacher, np.nan), **line)
+            differences.plot(frequency / 1000, np.where(above_floor, level - teacher, np.nan), **line)
     differences.axhline(0, color=INK, lw=1)
     strongest = max(level.max() for _, level in read.values())
-    weakest = min(level[heard].min() for _, level in read.values())
+    weakest = min(level[above_floor].min() for _, level in read.values())
     levels.set(ylabel="level (dB)", ylim=(max(weakest, strongest + _FLOOR_DB) - 5, strongest + 5))
     levels.set_title(f"Harmonics of a sine of {f0_hz:g} Hz, aliases removed", fontsize=12)
     differences.set(ylabel=f"difference from\n{first} (dB)", xlabel="frequency (kHz)", xlim=(0, sample_rate / 2000))
@@ -171,7 +171,7 @@ def harmonic_picture(outputs: dict[str, np.ndarray], f0_hz: float, sample_rate: 
 
 
 def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = None) -> None:
-    """Figure 4: NMR-S and HESR-T of every model against f0, at one level of the sine set (by default its highest)."""
+    """Figure 4: NMR-S and HESR-T of every model versus f0, at one level of the sine set (default: the highest)."""
     at_db = max(record["sine_set"]["levels_db"]) if level_db is None else level_db
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
@@ -205,7 +205,7 @@ def nmr_picture(record: dict[str, Any], path: Path, level_db: float | None = Non
 def spectrogram_picture(
     outputs: dict[str, np.ndarray], sample_rate: int, path: Path, title: str = "Answers to a sweep"
 ) -> None:
-    """Figure 5: spectrograms on one colour scale. Of a sweep, lines that fall where it rises are aliases."""
+    """Figure 5: spectrograms with one colour scale. For a sweep, lines that fall while it rises are aliases."""
     columns = 1 if len(outputs) == 1 else 2
     rows = -(-len(outputs) // columns)
     figure = Figure(figsize=(10, 0.9 + 3.1 * rows), layout="constrained")
@@ -231,11 +231,12 @@ def spectrogram_picture(
 
 
 def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[dict[str, Any]], path: Path) -> None:
-    """Ratings of a listening test: a panel a group of clips, a violin a stimulus, every score, median and interval.
+    """Ratings of a listening test: one panel per group of clips, one violin per stimulus, scores, median and interval.
 
     Args:
         scores: {group: {stimulus: scores}}, of `ratings.scores_by_group`.
         medians: of `statistics.summarise`.
+        path: of the PNG file.
     """
     columns = min(2, len(scores))
     rows = -(-len(scores) // columns)
@@ -245,7 +246,7 @@ def violin_picture(scores: dict[str, dict[str, np.ndarray]], medians: Sequence[d
     found = {(row["group"], row["stimulus"]): row for row in medians}
     names = list(dict.fromkeys(stimulus for given in scores.values() for stimulus in given))
     colours = {name: style.colour for name, style in styles(n for n in names if n.startswith(_MODELS)).items()}
-    random = np.random.default_rng(0)  # of the places across, which mean nothing
+    random = np.random.default_rng(0)  # for the horizontal places of the dots, which have no meaning
     for axis, (group, given) in zip(axes.flat, scores.items(), strict=False):
         for place, (stimulus, values) in enumerate(given.items()):
             colour, row = colours.get(stimulus, (0.5, 0.5, 0.5)), found[group, stimulus]
@@ -289,11 +290,11 @@ def grid(axis: Axes) -> None:
 
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, names = axis.get_legend_handles_labels()
-    columns = min(len(names), max(1, 130 // (8 + max(map(len, names)))))  # of some 130 characters across
+    columns = min(len(names), max(1, 130 // (8 + max(map(len, names)))))  # a row has about 130 characters
     figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As PNG, byte for byte the same for the same picture."""
+    """Write a PNG file. The same picture gives the same bytes."""
     with disk.replacing(path) as partial:
         figure.savefig(partial, dpi=_DPI, format="png", metadata={"Software": SOFTWARE})

@@ -1,4 +1,4 @@
-"""Records of an evaluation to tables, as rows of text, header first."""
+"""Tables of a record of an evaluation, as rows of text, header first."""
 
 import csv
 import io
@@ -15,10 +15,10 @@ _AGAINST = {"self": "itself", "alias_free": "the teacher"}
 
 
 def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
-    """One row a model: the sine set in dB and, where they were played, music and the project's own sets.
+    """One row per model: the sine set in dB and, if they were played, music and the project's own sets.
 
-    Of these the NMR against the alias-free teacher, and the share of frames in which that is audible. A dash where
-    undefined.
+    For these sets: the NMR relative to the alias-free teacher, and the share of frames in which it is audible. A dash
+    means undefined.
 
     Args:
         record: of `evaluation.evaluate`, its models with or without "audio".
@@ -26,9 +26,9 @@ def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
             last two concern the sine set alone.
     """
     headline = average == "metrics"
-    heard = headline and any(model.get("audio") for model in record["models"])
+    with_audio = headline and any(model.get("audio") for model in record["models"])
     sets = _sets(record) if headline else []
-    audio_metrics = audio_set.METRICS if heard else ()
+    audio_metrics = audio_set.METRICS if with_audio else ()
     names, audio_names = _columns(record), [f"audio {name}" for name in audio_metrics]
     shares = [f"{name.replace('_', ' ')} {what}" for name in sets for what in ("NMR (dB)", "audible (%)")]
     rows = [["model", "role", *(f"{name} (dB)" for name in (*names, *audio_names)), *shares]]
@@ -42,7 +42,7 @@ def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
 
 
 def played_rows(record: dict[str, Any]) -> Rows:
-    """One row a model, piece and reference; the teacher at other rates, which is not in the table, among them."""
+    """One row per model, piece and reference, also for the teacher at rates that are not in the headline table."""
     rows = [["model", "role", "piece", "against", "ESR (dB)", "NMR (dB)", "audible (%)"]]
     for model in record["models"]:
         at_rates = [{**model, **rival} for rival in model.get("rivals", ())]
@@ -56,7 +56,7 @@ def played_rows(record: dict[str, Any]) -> Rows:
 
 
 def level_rows(record: dict[str, Any]) -> Rows:
-    """One row a model and level of the sine set: the dB of the mean over that level's tones."""
+    """One row per model and level of the sine set: the dB of the mean over the tones of that level."""
     names = _columns(record)
     rows = [["model", "role", "level (dB)", *(f"{name} (dB)" for name in names)]]
     for model in record["models"]:
@@ -67,7 +67,7 @@ def level_rows(record: dict[str, Any]) -> Rows:
 
 
 def clip_rows(record: dict[str, Any]) -> Rows:
-    """One row a model and piece of music; only the header where there was none."""
+    """One row per model and piece of music; only the header if there was none."""
     rows = [["model", "role", "clip", "against", *(f"{name} (dB)" for name in audio_set.METRICS)]]
     for model in record["models"]:
         for clip in (model.get("audio") or {}).get("clips", []):
@@ -77,7 +77,7 @@ def clip_rows(record: dict[str, Any]) -> Rows:
 
 
 def alias_rows(record: dict[str, Any]) -> Rows:
-    """One row a model and set of tones of `evaluation.alias_to_signal`; only the header where that was not run."""
+    """One row per model and set of tones of `evaluation.alias_to_signal`; only the header if it was not measured."""
     bands = {"full": "all (dB)", "below_20_khz": "below 20 kHz (dB)", "below_16_khz": "below 16 kHz (dB)"}
     rows = [["model", "role", "tones (Hz)", "level (dB)", *bands.values()]]
     for model in record["models"]:
@@ -102,7 +102,7 @@ def tables(record: dict[str, Any]) -> dict[str, Rows]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """What stands behind a dash or was left out, once each."""
+    """The reasons for dashes and omissions, each once."""
     return sorted({f"{name}: {why}" for model in record["models"] for name, why in model.get("notes", {}).items()})
 
 
@@ -113,14 +113,14 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def csv_table(rows: Sequence[Sequence[str]]) -> str:
-    """Comma-separated values, quoted where they must be."""
+    """Comma-separated values, quoted where necessary."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def _columns(record: dict[str, Any]) -> list[str]:
-    """The metrics that were measured: -R only where there was a device."""
+    """The measured metrics; -R only if there was a device."""
     return list(record["models"][0]["metrics"])
 
 

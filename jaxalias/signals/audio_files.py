@@ -1,9 +1,9 @@
-"""Audio in and out: WAV, FLAC and the rest of libsndfile's formats, in blocks, at any rate [disk].
+"""Read and write audio: WAV, FLAC and the other formats of libsndfile, in blocks, at any sample rate [disk].
 
-Signals here are mono numpy arrays (t,) in float64, full scale 1. Everything works block by block, so that the
-length of a file is bounded by the disk and not by the memory; `read` is the same for a whole file.
-Rates are converted by libsoxr (quality VHQ, linear phase, delay compensated): its stop-band lies below 140 dB,
-and a signal in blocks comes out bit for bit as the signal in one piece.
+Signals here are mono numpy arrays (t,) in float64, full scale 1. Everything works block by block, so that the disk
+and not the memory limits the length of a file; `read` returns a whole file. libsoxr converts sample rates (quality
+VHQ, linear phase, delay compensated, stop-band below -140 dB). A signal converted in blocks equals, bit for bit, the
+signal converted in one piece.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Signal = Float[np.ndarray, "t"]
 Bits = Literal["16", "24", "float"]
 
 BLOCK = 65_536  # samples read at a time
-QUIET_DB = -50.0  # peak: below this a converter's noise is what a recording holds
+QUIET_DB = -50.0  # peak; a recording below it may hold nothing but the noise of the converter
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 _READ_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 _MADE_BY = "jaxalias:"
@@ -35,11 +35,11 @@ _WAV_MAX_BYTES = 2**32 - 2**16  # a WAV header counts in 32 bits; RF64 is the sa
 
 
 class AudioFileError(ValueError):
-    """An audio file that cannot be read or written, in one line: file, rule, value."""
+    """An audio file that cannot be read or written. The message is one line: file, rule, value."""
 
 
 class Recording(NamedTuple):
-    """A whole file: samples (t,), rate in Hz, and what the reader has to tell its user."""
+    """A whole file: samples (t,), sample rate in Hz, and warnings for the user."""
 
     samples: Signal
     sample_rate: int
@@ -47,7 +47,7 @@ class Recording(NamedTuple):
 
 
 class Source(NamedTuple):
-    """An open file: `blocks` yields one of its channels once; `length` is what the file holds, in samples."""
+    """An open file: `blocks` yields the samples of one channel, once. `length` is the number of samples in the file."""
 
     path: Path
     sample_rate: int
@@ -57,7 +57,7 @@ class Source(NamedTuple):
 
 
 class Sink:
-    """An open file to write to. `clipped` counts samples that PCM could not hold, `peak` is the largest seen."""
+    """An open file to write to. `clipped` counts samples beyond the range of PCM; `peak` is the largest magnitude."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, bits: Bits) -> None:
         self.clipped, self.peak, self.length = 0, 0.0, 0
@@ -65,7 +65,11 @@ class Sink:
         self._path, self._file, self._bits = path, file, bits
 
     def write(self, block: Signal) -> None:
-        """Append samples. Raises AudioFileError where one is not finite; `writing` does so for a full disk."""
+        """Append samples.
+
+        Raises:
+            AudioFileError: a sample is not finite. (`writing` raises it if the disk is full.)
+        """
         _refuse_not_finite(self._path, block, self.length)
         self.peak = max(self.peak, float(np.max(np.abs(block), initial=0)))
         self.length += len(block)
@@ -78,16 +82,19 @@ class Sink:
 
 
 def read(path: str | os.PathLike[str], sample_rate: int | None = None, channel: int | None = None) -> Recording:
-    """One channel of a file, at its own rate or converted to another.
+    """Read one channel of a file, at the sample rate of the file or converted to another.
 
     Args:
-        path: any format of libsndfile, any rate, bit depth and number of channels.
-        sample_rate: wanted rate in Hz; None keeps the file's.
-        channel: from 1; None is the first. Of a file with one channel always that one.
+        path: any format of libsndfile, any sample rate, bit depth and number of channels.
+        sample_rate: wanted sample rate in Hz; None keeps that of the file.
+        channel: counted from 1; None is the first. A file with one channel always gives that channel.
 
     Raises:
-        AudioFileError: not there, not audio, empty, or with samples that are not finite; without that channel; or
-            `channel` is None, the first channel is silent and another one is not.
+        AudioFileError: the file is not there, not audio or empty, holds samples that are not finite, or lacks the
+            channel. Also if `channel` is None, the first channel is silent and another one is not.
+
+    Example:
+        samples, sample_rate, warnings = read("take.flac", 48_000)
     """
     with reading(path, channel) as source:
         samples = np.concatenate(list(source.blocks))
@@ -95,7 +102,12 @@ def read(path: str | os.PathLike[str], sample_rate: int | None = None, channel: 
 
 
 def converted(recording: Recording, sample_rate: int | None) -> Recording:
-    """The same at another rate in Hz; None keeps its own."""
+    """The recording at another sample rate in Hz; None keeps its own.
+
+    Example:
+        >>> converted(Recording(np.zeros(441), 44_100, ()), 48_000).samples.shape
+        (480,)
+    """
     samples, rate, warnings = recording
     wanted = sample_rate or rate
     return Recording(np.concatenate(list(resampled([samples], rate, wanted))), wanted, warnings)
@@ -103,7 +115,12 @@ def converted(recording: Recording, sample_rate: int | None) -> Recording:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], channel: int | None = None) -> Iterator[Source]:
-    """Open a file to be read in blocks; raises as `read`, from the blocks too."""
+    """Open a file to read it in blocks. Raises as `read`, also while the blocks are read.
+
+    Example:
+        with reading("take.wav") as source:
+            peak = max(abs(block).max() for block in source.blocks)
+    """
     path = Path(path)
     if not path.exists():
         raise AudioFileError(f"{path}: must be an audio file, there is none of this name")
@@ -125,19 +142,24 @@ def reading(path: str | os.PathLike[str], channel: int | None = None) -> Iterato
 def writing(
     path: str | os.PathLike[str], sample_rate: int, bits: Bits, length: int = 0, made_by: str = ""
 ) -> Iterator[Sink]:
-    """Write a mono WAV file that takes its name only once it is complete.
+    """Write a mono WAV file that gets its name only when it is complete.
 
-    Until the block of the `with` ends without an error the samples stand under another name beside it; an
-    interrupted or failed run leaves an earlier file of the name as it was, and nothing else.
+    Until the `with` block ends without an error, the samples are in a file with another name in the same folder. If a
+    run fails or is interrupted, an earlier file of this name stays as it was, and no other file is left behind.
 
     Args:
-        sample_rate: in Hz.
-        bits: 16 or 24 bit PCM (rounded, no dither, clipped and counted), or 32-bit float.
-        length: samples to come, if known: beyond 4 GiB the file is an RF64, which WAV readers know too.
-        made_by: the name of who writes it, for `made_by`; a word.
+        path: of the file; its folder is made.
+        sample_rate: Hz.
+        bits: 16 or 24 bit PCM (rounded, no dither, clipped samples are counted), or 32-bit float.
+        length: number of samples to come, if known. A file beyond 4 GiB is an RF64, which WAV readers support too.
+        made_by: one word that names the writing program; the function `made_by` returns it.
 
     Raises:
-        AudioFileError: the folder or the disk does not take the file.
+        AudioFileError: the file cannot be written.
+
+    Example:
+        with writing("out.wav", 48_000, "24") as sink:
+            sink.write(np.zeros(480))
     """
     target = Path(path)
     if target.is_dir():
@@ -158,7 +180,11 @@ def writing(
 
 
 def made_by(path: str | os.PathLike[str]) -> str | None:
-    """Who wrote an audio file with `writing`, if anyone did and its samples are still the same."""
+    """The `made_by` of a file written by `writing`; None for other files, or if the samples have changed since.
+
+    Example:
+        made_by("out.wav")  # "render", for instance
+    """
     try:
         with soundfile.SoundFile(path) as file:
             found = re.fullmatch(rf"{_MADE_BY} (\S+) ([0-9a-f]{{64}})", file.comment)
@@ -173,7 +199,12 @@ def made_by(path: str | os.PathLike[str]) -> str | None:
 
 
 def resampled(blocks: Iterable[Signal], from_hz: int, to_hz: int) -> Iterator[Signal]:
-    """The same signal at another rate, aligned in time, in blocks of whatever length; t to_hz / from_hz samples."""
+    """The same signal at another sample rate, aligned in time, (t to_hz / from_hz,), in blocks of any length.
+
+    Example:
+        >>> sum(len(block) for block in resampled([np.zeros(441)], 44_100, 48_000))
+        480
+    """
     if from_hz == to_hz:
         yield from blocks
         return
@@ -184,7 +215,12 @@ def resampled(blocks: Iterable[Signal], from_hz: int, to_hz: int) -> Iterator[Si
 
 
 def in_blocks(blocks: Iterable[Signal], size: int) -> Iterator[Signal]:
-    """The same signal in blocks of one size, the last of which may be shorter."""
+    """The same signal in blocks of `size` samples; the last may be shorter.
+
+    Example:
+        >>> [len(block) for block in in_blocks([np.zeros(5)], 2)]
+        [2, 2, 1]
+    """
     waiting = np.zeros(0)
     for block in blocks:
         waiting = np.concatenate([waiting, block])
@@ -196,7 +232,12 @@ def in_blocks(blocks: Iterable[Signal], size: int) -> Iterator[Signal]:
 
 
 def exactly(blocks: Iterable[Signal], *, skip: int, length: int) -> Iterator[Signal]:
-    """`length` samples of a signal from its sample `skip` on; zeros where it ends before."""
+    """`length` samples of a signal, from sample `skip` on, filled with zeros after its end.
+
+    Example:
+        >>> np.concatenate(list(exactly([np.arange(4.0)], skip=2, length=3))).tolist()
+        [2.0, 3.0, 0.0]
+    """
     for block in blocks:
         kept = block[skip : skip + length]
         skip -= min(skip, len(block))
@@ -206,10 +247,15 @@ def exactly(blocks: Iterable[Signal], *, skip: int, length: int) -> Iterator[Sig
 
 
 def quantise(samples: Signal, bits: int) -> tuple[np.ndarray, int]:
-    """Round to PCM: integers as soundfile wants them (24 bits in the upper part of 32), and how many clipped.
+    """Round to PCM: (integers as soundfile expects them, number of clipped samples).
 
-    Full scale 1 is 2^(bits - 1), as readers take it; libsndfile's own conversion scales by one step less and
-    cuts off where this rounds.
+    Integers of 24 bits are in the upper part of 32. Full scale 1 is 2^(bits - 1), as in programs that read the file;
+    libsndfile's own conversion scales by one step less, and truncates instead of rounding.
+
+    Example:
+        >>> steps, clipped = quantise(np.array([0.5, 1.0]), 16)
+        >>> steps.tolist(), clipped
+        ([16384, 32767], 1)
     """
     scale = 2 ** (bits - 1)
     steps = np.rint(samples * scale)
@@ -219,7 +265,7 @@ def quantise(samples: Signal, bits: int) -> tuple[np.ndarray, int]:
 
 
 def _choose(path: Path, file: soundfile.SoundFile, channel: int | None) -> tuple[int, tuple[str, ...]]:
-    """The index of the channel to be read, and what is to be said about it."""
+    """The index of the channel to read, and warnings."""
     count = file.channels
     if count == 1:
         said = f"{path}: has 1 channel, there is no channel {channel}; the one is used"

@@ -1,4 +1,4 @@
-"""What the header of an audio file says, and whether the file holds it [disk]."""
+"""The number of samples in the header of an audio file, compared with the samples in the file [disk]."""
 
 import re
 from pathlib import Path
@@ -15,10 +15,21 @@ _HEADER_AT_MOST = 1024
 
 
 def cut_off(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
-    """A warning where the header of an uncompressed file says more samples than are there.
+    """A warning if the header of an uncompressed file states more samples than the file holds.
 
-    libsndfile reads what there is, and only its log says that it is less. Writers that could not know the length put
-    the largest number there.
+    libsndfile reads the samples that are there; only its log states the number in the header. Programs that write a
+    stream do not know its length and write the largest number instead: such headers give no warning.
+
+    Args:
+        path: for the warning.
+        file: the open file.
+
+    Returns:
+        The warning, or nothing.
+
+    Example:
+        with soundfile.SoundFile("take.wav") as file:
+            warnings = cut_off(Path("take.wav"), file)
     """
     if file.format not in _HEADER_BYTES:
         return ()
@@ -38,6 +49,10 @@ def cut_off(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
 
 
 def unfinished(path: Path) -> str:
-    """Why a file holds nothing, where bytes follow its header."""
+    """The reason why a file holds no samples although bytes follow its header, as the end of an error message, else "".
+
+    Example:
+        raise AudioFileError(f"{path}: must hold at least 1 sample, got 0{unfinished(path)}")
+    """
     size = path.stat().st_size
     return f" by its header, though it has {size} bytes: a recorder did not finish it" if size > _HEADER_AT_MOST else ""

@@ -1,7 +1,7 @@
-"""Notes played high up the neck, where models alias: single notes, two together, bends with vibrato, pinched harmonics.
+"""Notes high up the neck, where models alias: single notes, two together, bends with vibrato, pinched harmonics.
 
-A clipped 2 kHz note has strong harmonics at 18, 22 and 26 kHz; a clipped 100 Hz note hardly has any. So this material
-is where a capture with much gain folds audibly, and `playing` (riffs, chords, bass) is where it does not.
+A clipped 2 kHz note has strong harmonics at 18, 22 and 26 kHz; a clipped 100 Hz note has hardly any there. So a
+capture with high gain aliases audibly on these notes, and not on the riffs, chords and bass lines of `playing`.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ import numpy as np
 from jaxalias.signals import strings
 from jaxalias.signals.strings import Signal
 
-PEAK = 0.9  # full level of a guitar straight into the interface
+PEAK = 0.9  # full level of a guitar plugged directly into the audio interface
 LOWEST_HZ, SEMITONES = 660.0, 25.0  # the 12th fret of the high E string, to 2.8 kHz
 PIECE_S = 1.25
-_HIGH_PLAYING_STREAM = 2  # of the seed; `playing` draws from another
-_PARTIALS, _HIGHEST_PARTIAL_HZ = 40, 16_000.0  # a pickup and its cable give little above
-_PINCHED_FROM_HZ, _PINCHED_SEMITONES = 98.0, 24.0  # of the fretted note, whose n-th partial is made to sound
+_HIGH_PLAYING_STREAM = 2  # random stream of the seed; `playing` has a different one
+_PARTIALS, _HIGHEST_PARTIAL_HZ = 40, 16_000.0  # a pickup and its cable attenuate higher partials
+_PINCHED_FROM_HZ, _PINCHED_SEMITONES = 98.0, 24.0  # range of the fretted note, whose n-th partial sounds
 _INTERVALS_BELOW, _INTERVALS_ABOVE = (0, 3, 4, 5, 7), (3, 4, 5, 7, 12)  # semitones, of two notes
 
 
@@ -24,10 +24,17 @@ def high_playing(seconds: float, sample_rate: int, seed: int, quietest_db: float
     """Pieces of 1.25 s, each of one kind drawn at random (t,).
 
     Args:
-        quietest_db: the peak of each piece is drawn evenly in dB between this and 0 dB, which is `PEAK`.
+        seconds: duration.
+        sample_rate: Hz.
+        seed: the same seed gives the same signal.
+        quietest_db: the peak of each piece is uniform in dB between this and 0 dB; 0 dB is `PEAK`.
 
     Returns:
-        Notes from 660 Hz to 2.8 kHz, even in semitones; pinched harmonics and the lower of two notes also below.
+        Notes from 660 Hz to 2.8 kHz, uniform in semitones. Pinched harmonics and the lower of two notes also go below.
+
+    Example:
+        >>> high_playing(0.5, 8000, seed=0).shape
+        (4000,)
     """
     random = np.random.default_rng([seed, _HIGH_PLAYING_STREAM])
     makers: tuple[Callable, ...] = (single_notes, bend, two_notes, pinched_harmonics, single_notes, bend)
@@ -40,7 +47,17 @@ def high_playing(seconds: float, sample_rate: int, seed: int, quietest_db: float
 
 
 def single_notes(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """One note after the other."""
+    """One note after the other, (length,).
+
+    Args:
+        length: samples.
+        sample_rate: Hz.
+        random: the generator to draw from.
+
+    Example:
+        >>> single_notes(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     y = np.zeros(length)
     for start, duration in _notes(length, sample_rate, random):
         level = random.uniform(0.4, 1)
@@ -49,7 +66,14 @@ def single_notes(length: int, sample_rate: int, random: np.random.Generator) -> 
 
 
 def bend(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """A note pulled up or let down by up to three semitones, with vibrato of up to half a semitone."""
+    """A note bent up or released by up to three semitones, with vibrato of up to half a semitone, (length,).
+
+    Arguments as `single_notes`.
+
+    Example:
+        >>> bend(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     along = np.linspace(0, 1, length)
     furthest, begins, takes = random.uniform(0.5, 3), random.uniform(0, 0.3), random.uniform(0.1, 0.5)
     semitones = furthest * np.clip((along - begins) / takes, 0, 1)
@@ -61,7 +85,14 @@ def bend(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
 
 
 def two_notes(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Two strings together, a third to an octave apart and slightly out of tune; they intermodulate."""
+    """Two strings together, a third to an octave apart and slightly out of tune; they intermodulate. (length,).
+
+    Arguments as `single_notes`.
+
+    Example:
+        >>> two_notes(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     y = np.zeros(length)
     for start, duration in _notes(length, sample_rate, random):
         low = _pitch(random) / 2 ** (random.choice(_INTERVALS_BELOW) / 12)
@@ -73,7 +104,14 @@ def two_notes(length: int, sample_rate: int, random: np.random.Generator) -> Sig
 
 
 def pinched_harmonics(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """A low note whose third to eighth partial squeals, with vibrato."""
+    """A low note with a loud third to eighth partial, with vibrato, (length,).
+
+    Arguments as `single_notes`.
+
+    Example:
+        >>> pinched_harmonics(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     y = np.zeros(length)
     for start, duration in _notes(length, sample_rate, random):
         fretted = _PINCHED_FROM_HZ * 2 ** (random.uniform(0, _PINCHED_SEMITONES) / 12)
@@ -85,12 +123,18 @@ def pinched_harmonics(length: int, sample_rate: int, random: np.random.Generator
 
 
 def string(pitch_hz: Signal, sample_rate: int, random: np.random.Generator, pinched: int = 0) -> Signal:
-    """A string whose pitch moves, as the sum of its decaying, slightly stretched partials (t,).
+    """A string of varying pitch, as the sum of its decaying, slightly stretched partials (t,).
 
     Args:
         pitch_hz: fundamental over time, (t,). Partials near half the sample rate are left out.
-        pinched: number n of the partial whose node is touched: it and its multiples sound, the others are 26 dB
-            down; 0 touches none.
+        sample_rate: Hz.
+        random: the generator to draw from.
+        pinched: number n of the partial whose node is touched. It and its multiples sound, the others are 26 dB
+            lower. 0: none is touched.
+
+    Example:
+        >>> string(np.full(4000, 880.0), 8000, np.random.default_rng(0)).shape
+        (4000,)
     """
     time = np.arange(len(pitch_hz)) / sample_rate
     turns = np.cumsum(pitch_hz) / sample_rate
@@ -121,7 +165,7 @@ def _pitch(random: np.random.Generator) -> float:
 
 
 def _notes(length: int, sample_rate: int, random: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """(start, duration) of notes of 0.1 to 0.8 s that fill `length` samples; too short a rest at the end is left."""
+    """(start, duration) of notes of 0.1 to 0.8 s that fill `length` samples; the last note may be a shorter rest."""
     start = 0
     while start < length:
         duration = min(round(random.uniform(0.1, 0.8) * sample_rate), length - start)

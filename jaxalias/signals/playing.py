@@ -1,9 +1,10 @@
-"""What people play, made from a seed: the training signal, and phrases alone.
+"""Synthetic playing from a seed: the training signal, and phrases alone.
 
-The training signal (`make`) is what a device is recorded with before a model is trained on it: chirps (every frequency
-at every level), noise bursts (everything at once, and how the device recovers), and phrases on plucked strings. In
-turn, in short pieces, so that every stretch of the signal holds some of each. `playing` has the phrases alone. Notes
-high up the neck, where models alias, are in `high_playing`.
+The training signal (`make`) is a signal to record a device with, before a model is trained on the recording. It
+consists of chirps (every frequency at every level), noise bursts (all frequencies at once, and the recovery of the
+device) and phrases on plucked strings. These follow each other in short pieces, so that every part of the signal
+contains some of each. `playing` has the phrases alone. Notes high up the neck, where models alias, are in
+`high_playing`.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,24 @@ from jaxalias.signals import strings
 from jaxalias.signals.strings import Signal
 
 SECONDS = 220.0  # 3 min 40 s, as the paper's (section 3.2)
-PEAK = 0.98  # no sample stands at full scale, which is how clipped recordings are told
-PHRASE_PEAK = 0.9  # of `playing`: a guitar straight into the interface, played hard
+PEAK = 0.98  # below full scale, because samples at full scale mark a clipped recording
+PHRASE_PEAK = 0.9  # of `playing`: a guitar played hard, plugged directly into the audio interface
 _PIECE_S, PHRASE_S = 2.5, 1.25
-_PLAYING_STREAM = 1  # of the seed; `high_playing` draws from another
+_PLAYING_STREAM = 1  # random stream of the seed; `high_playing` has a different one
 
 
 def make(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """The training signal (t,), peak `PEAK`, levels of its pieces from -30 to 0 dB."""
+    """The training signal (t,), peak `PEAK`, with levels of its pieces from -30 to 0 dB.
+
+    Args:
+        seconds: duration.
+        sample_rate: Hz.
+        seed: the same seed gives the same signal.
+
+    Example:
+        >>> make(0.5, 8000, seed=0).shape
+        (4000,)
+    """
     random = np.random.default_rng(seed)
     makers: tuple[Callable, ...] = (strings.guitar, _chirp, strings.bass, _bursts, strings.chords)
     parts = []
@@ -35,12 +46,21 @@ def make(seconds: float, sample_rate: int, seed: int) -> Signal:
 
 
 def playing(seconds: float, sample_rate: int, seed: int, quietest_db: float = -30.0) -> Signal:
-    """Guitar lines, chords and bass lines in turn (t,), as an audio interface records them, 1.25 s each.
+    """Guitar lines, chords and bass lines in turn (t,), as recorded with an audio interface, 1.25 s each.
 
-    The peak of each is drawn evenly in dB between `quietest_db` and 0 dB, which is `PHRASE_PEAK`. Each piece has a tone
-    of its own, from a bass with its tone control closed to a bright bridge pickup. Some are played staccato, some die
-    away by up to 70 dB. Below all lie the hiss and the mains hum of an interface: with much gain they are what is
-    left to play in a rest.
+    Each piece has a random tone, from a bass with its tone control closed to a bright bridge pickup. Some are played
+    staccato, some decay by up to 70 dB. All contain the hiss and the mains hum of an interface; at high gain, these are
+    the signal in a rest.
+
+    Args:
+        seconds: duration.
+        sample_rate: Hz.
+        seed: the same seed gives the same signal.
+        quietest_db: the peak of each piece is uniform in dB between this and 0 dB; 0 dB is `PHRASE_PEAK`.
+
+    Example:
+        >>> playing(0.5, 8000, seed=0).shape
+        (4000,)
     """
     random = np.random.default_rng([seed, _PLAYING_STREAM])
     parts = []
@@ -67,9 +87,9 @@ _INSTRUMENTS = ((strings.guitar, _guitar_tone), (strings.chords, _guitar_tone), 
 
 
 def _dying_away(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """An envelope (t,): two in five play staccato, one in five falls by 20 to 70 dB, the others are as they are.
+    """An envelope (t,): 40 % of the pieces are staccato, 20 % decay by 20 to 70 dB, the others are unchanged.
 
-    Staccato is sound for 40 to 400 ms, muted within 2 to 30 ms, and a rest as long.
+    Staccato: sound for 40 to 400 ms, muted within 2 to 30 ms, then a rest of 40 to 400 ms.
     """
     kind = random.integers(5)
     if kind > 2:
@@ -96,12 +116,12 @@ def _interface(length: int, sample_rate: int, random: np.random.Generator) -> Si
 
 
 def _between(random: np.random.Generator, low: float, high: float) -> float:
-    """Drawn evenly on a logarithmic scale."""
+    """A random number, uniform on a logarithmic scale."""
     return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Up or down through the octaves, 20 Hz to 18 kHz, swelling or dying away."""
+    """A logarithmic chirp between 20 Hz and 18 kHz, up or down, with a rising or falling level."""
     time = np.arange(length) / sample_rate
     ends = (20.0, 18_000.0) if random.integers(2) else (18_000.0, 20.0)
     first, last = random.permutation([-1.5, 0.0])
@@ -110,7 +130,7 @@ def _chirp(length: int, sample_rate: int, random: np.random.Generator) -> Signal
 
 
 def _bursts(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Four bursts of noise, each darker or brighter, shorter or longer, louder or softer, with rests between."""
+    """Four bursts of noise with random brightness, duration and level, and rests between them."""
     parts = []
     for _ in range(4):
         corner, decay_s = 200 * 2 ** random.uniform(0, 6), 10 ** random.uniform(-2, -0.3)

@@ -1,7 +1,7 @@
-"""What went into a device and what came out, made ready to train on or to compare with: checked, and in step.
+"""Pairs of recordings, the input and the output of a device: checked, and aligned in time.
 
-A model has no delay of its own to learn, so the way through the converters is taken off to the sample
-(`jaxalias.signals.alignment` finds it, and says what it explains).
+A model has no delay to learn, so the delay of the converters is removed, to the sample. `jaxalias.signals.alignment`
+finds the delay and measures how much of the output it explains.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from jaxalias.signals.alignment import Found
 from jaxalias.signals.audio_files import QUIET_DB
 from jaxalias.signals.dsp import power_to_db
 
-_FULL_SCALE, _RUN = 0.99, 3  # this many equal samples in a row up there were cut off by a converter
-_ONSET_S = 0.01  # before the largest value of its impulse response a device may have begun to answer
-_HELD = 0.5  # share of an input that its output has to hold
-_EXPLAINED = 0.4  # share of an output that has to follow its input; high gain: 0.6, foreign recordings: 0.05
-_RIVAL = 0.95  # of what the best delay explains; another one that explains as much could be the right one
+_FULL_SCALE, _RUN = 0.99, 3  # this many equal samples in a row, this near to full scale, were clipped by a converter
+_ONSET_S = 0.01  # search range for the beginning of the impulse response, before its largest value
+_HELD = 0.5  # least share of the input's length that the output must cover
+_EXPLAINED = 0.4  # least explained share of the output; pedals at high gain: 0.6, unrelated recordings: 0.05
+_RIVAL = 0.95  # another delay that explains this much of the best one's share may be the right one
 
 
 class Pair(NamedTuple):
-    """Input and output (t,), in step; `delay` is what was taken off, in samples, `polarity` -1 if it turns over."""
+    """Input and output (t,), aligned. `delay`: removed samples. `polarity`: -1 if the device inverts the signal."""
 
     x: Float[np.ndarray, "t"]
     y: Float[np.ndarray, "t"]
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """Pieces of one length of a pair, on the host or the device: what comes before, then input and target."""
+    """Segments of equal length of pairs, on the host or the device: the input before, then input and target."""
 
     lead_in: Any  # (b, before)
     inputs: Any  # (b, t)
@@ -40,21 +40,26 @@ class Segments(NamedTuple):
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be trained on, in one line: file, rule, value."""
+    """A recording that cannot be used for training. The message is one line: file, rule, value."""
 
 
 def check(samples: Float[np.ndarray, "t"], name: str) -> None:
     """Refuse a recording that is silent, or that a converter has clipped.
 
     Args:
-        samples: as the file holds them: a change of the rate rounds what a converter cut off.
+        samples: (t,), as in the file, before any change of the sample rate, which would smooth the clipped tops.
+        name: of the recording, for errors.
 
     Raises:
-        RecordingError: peak below -50 dB of full scale; or runs of equal samples within 1 % of full scale, next to
-            samples that are more than two steps of the file's resolution away (a slow wave has flat tops too).
+        RecordingError: the peak is below -50 dB of full scale. Or there are runs of equal samples within 1 % of full
+            scale that end with a jump of more than two steps of the file's resolution (without the jump it may be the
+            flat top of a slow wave).
+
+    Example:
+        >>> check(np.sin(np.arange(100.0)), "take.wav")
     """
     refuse_silence(samples, name)
-    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # where runs of equal samples begin
+    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # first samples of runs of equal ones
     starts, lengths = ends[:-1], np.diff(ends)
     high = (lengths >= _RUN) & (np.abs(samples[starts]) >= _FULL_SCALE)
     starts, lengths = starts[high], lengths[high]
@@ -70,7 +75,14 @@ def check(samples: Float[np.ndarray, "t"], name: str) -> None:
 
 
 def refuse_silence(samples: Float[np.ndarray, "t"], name: str) -> None:
-    """Refuse a recording that peaks below -50 dB of full scale; raises RecordingError."""
+    """Refuse a recording (t,) that peaks below -50 dB of full scale.
+
+    Raises:
+        RecordingError: it does.
+
+    Example:
+        >>> refuse_silence(np.full(10, 0.1), "take.wav")
+    """
     peak = float(np.max(np.abs(samples), initial=0))
     if peak < 10 ** (QUIET_DB / 20):
         level = "silence" if peak == 0 else f"{20 * np.log10(peak):.0f} dB"
@@ -78,15 +90,22 @@ def refuse_silence(samples: Float[np.ndarray, "t"], name: str) -> None:
 
 
 def find(x: Float[np.ndarray, "t"], y: Float[np.ndarray, "u"], name: str, delay: int | None = None) -> Found:
-    """The delay of an output behind its input, which has to be the only one that explains it.
+    """Find the delay of an output relative to its input, and check that no other delay explains the output as well.
 
     Args:
-        delay: in samples, where it is known.
+        x: input.
+        y: output, of any length.
         name: of the output, for errors.
+        delay: in samples, if known; it is then checked.
 
     Raises:
-        RecordingError: the output is silent, holds too little of its input, does not follow it, follows it as well
-            at another delay, or follows it much better at another one than that which was given.
+        RecordingError: the output is silent, covers too little of its input, or does not follow it. Also if two delays
+            explain it equally well, or if another delay explains it much better than the given one.
+
+    Example:
+        >>> x = np.random.default_rng(0).standard_normal(20_000)
+        >>> find(x, np.tanh(np.roll(x, 5)), "output.wav").delay
+        5
     """
     refuse_silence(y, name)
     if min(len(x), len(y)) < alignment.SHORTEST:
@@ -124,16 +143,24 @@ def find(x: Float[np.ndarray, "t"], y: Float[np.ndarray, "u"], name: str, delay:
 def align(
     x: Float[np.ndarray, "t"], y: Float[np.ndarray, "u"], sample_rate: int, name: str, delay: int | None = None
 ) -> Pair:
-    """Take the delay off an output, and keep what both recordings hold.
+    """Remove the delay of an output, and keep the part that both recordings cover.
 
-    The polarity is reported and kept: it belongs to the device.
+    The polarity is reported but not changed, because it is a property of the device.
 
     Args:
-        delay: in samples, where it is known; None finds it: where the device begins to answer.
+        x: input.
+        y: output, of any length.
+        sample_rate: Hz.
         name: of the output, for errors.
+        delay: in samples, if known. None: it is found, as the sample where the response of the device begins.
 
     Raises:
-        RecordingError: as `find`, or the delay changes on the way.
+        RecordingError: as `find`, or the delay changes during the recording.
+
+    Example:
+        >>> x = np.random.default_rng(0).standard_normal(20_000)
+        >>> align(x, np.tanh(np.roll(x, 5)), 48_000, "output.wav").delay
+        5
     """
     found = find(x, y, name, delay)
     pair = alignment.overlap(x, y, found.delay)
@@ -151,7 +178,13 @@ def align(
 
 
 def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """The beginning of each pair to train on, and its last `share` to validate on."""
+    """Split each pair: its beginning for training, its last `share` (0 to 1) for validation.
+
+    Example:
+        >>> training, validation = split([Pair(np.arange(10.0), np.arange(10.0))], 0.2)
+        >>> validation[0].x.tolist()
+        [8.0, 9.0]
+    """
     cuts = [len(pair.x) - round(share * len(pair.x)) for pair in pairs]
     return (
         [Pair(pair.x[:cut], pair.y[:cut]) for pair, cut in zip(pairs, cuts, strict=True)],
@@ -160,7 +193,20 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
 
 
 def draw(pairs: Sequence[Pair], number: int, before: int, length: int, random: np.random.Generator) -> Segments:
-    """Segments that begin anywhere, each beginning as likely as any other. What precedes a recording is silence."""
+    """Random segments; every start has the same probability. Before the start of a recording there is silence.
+
+    Args:
+        pairs: to draw from.
+        number: of segments, b.
+        before: samples of lead-in.
+        length: samples of a segment, t.
+        random: the generator to draw from.
+
+    Example:
+        >>> pair = Pair(np.arange(10.0), np.arange(10.0))
+        >>> draw([pair], 3, before=2, length=4, random=np.random.default_rng(0)).inputs.shape
+        (3, 4)
+    """
     room = [max(0, len(pair.x) - length + 1) for pair in pairs]
     ends = np.cumsum(room)
     picks = random.integers(ends[-1], size=number)
@@ -171,13 +217,23 @@ def draw(pairs: Sequence[Pair], number: int, before: int, length: int, random: n
 
 
 def in_turn(pairs: Sequence[Pair], before: int, length: int) -> Segments:
-    """All whole segments, side by side."""
+    """All whole segments of `length` samples, one after the other, each with `before` samples of lead-in.
+
+    Example:
+        >>> in_turn([Pair(np.arange(10.0), np.arange(10.0))], before=2, length=4).lead_in.tolist()
+        [[0.0, 0.0], [2.0, 3.0]]
+    """
     places = [(pair, start) for pair in pairs for start in range(0, len(pair.x) - length + 1, length)]
     return _cut(places, before, length)
 
 
 def esr_db(estimate: np.ndarray, target: np.ndarray) -> float | None:
-    """Error-to-signal ratio of two signals (t,) in dB (eq. 13)."""
+    """Error-to-signal ratio of two signals (t,) in dB (eq. 13); None for a perfect match.
+
+    Example:
+        >>> esr_db(np.array([0.9, 0.9]), np.array([1.0, 1.0]))
+        -20.0
+    """
     return power_to_db(float(np.sum((target - estimate) ** 2) / np.sum(target**2)))
 
 
@@ -197,9 +253,9 @@ def _refuse_short(name: str, held: int, wanted: int, where: str = "") -> None:
 
 
 def _resolution(samples: np.ndarray) -> float:
-    """The step of the integers that a file holds, 0 for one of floating-point numbers."""
+    """The step of the integer samples in a file; 0 for floating-point samples."""
     for bits in (8, 16, 24):
-        parts = samples[:65_536], samples  # the first says at once that it is not this one
+        parts = samples[:65_536], samples  # the short part rejects a wrong bit depth quickly
         if all(np.array_equal(scaled, np.rint(scaled)) for scaled in (part * 2.0 ** (bits - 1) for part in parts)):
             return 2.0 ** (1 - bits)
     return 0.0

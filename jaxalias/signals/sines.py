@@ -20,9 +20,21 @@ class Tones(NamedTuple):
 
 
 def tones(f0_hz: ArrayLike, amplitude: ArrayLike, phase_rad: ArrayLike, *, sample_rate: float, dtype: Any) -> Tones:
-    """Sines of given frequency in Hz, peak amplitude and phase in radians, each of shape (b,).
+    """Sines of given frequency, peak amplitude and phase, each of shape (b,) or broadcast to it (eqs. 3-4).
 
-    The frequency is kept to 2**-64 turns a sample whatever `dtype` is.
+    The frequency is exact to 2**-64 turns per sample, whatever `dtype` is.
+
+    Args:
+        f0_hz: frequency in Hz.
+        amplitude: peak amplitude, full scale 1.
+        phase_rad: phase of sample 0, radians.
+        sample_rate: Hz.
+        dtype: of the amplitude, and so of the samples that `render` returns.
+
+    Example:
+        >>> sine = tones(np.array([0.25, 0.125]), 1.0, 0.0, sample_rate=1, dtype="float32")
+        >>> render(sine, 4).round(2).tolist()[0]
+        [0.0, 1.0, 0.0, -1.0]
     """
     f0, level, angle = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (f0_hz, amplitude, phase_rad)))
     return Tones(
@@ -42,12 +54,26 @@ def draw(
     dtype: Any,
     quietest_db: float | None = None,
 ) -> Tones:
-    """Draw A ~ U(0, 1), phase ~ U(0, 2 pi) and f0 = 440 2^((l - 69) / 12) with l ~ U(midi_low, midi_high).
+    """Draw A ~ U(0, 1), phase ~ U(0, 2 pi) and f0 = 440 2^((l - 69) / 12) with l ~ U(midi_low, midi_high) (eqs. 3-5).
 
-    With `quietest_db`, not the paper's, the level is uniform instead: 20 log10 A ~ U(quietest_db, 0).
+    The frequency of a drawn tone is exactly its increment times the sample rate. Rounding l to float32 moves the
+    drawn frequency by a millionth, but every later stage uses this same increment.
 
-    The frequency of a drawn tone is exactly its increment times the sample rate: what float32 does to l
-    moves the tone by a millionth, and nothing after it knows another frequency.
+    Args:
+        key: consumed; do not use it again.
+        batch: number of tones, b.
+        midi_low, midi_high: range of the pitch, MIDI note numbers.
+        sample_rate: Hz.
+        dtype: of pitch and amplitude.
+        quietest_db: if given (not in the paper), the level is uniform in dB: 20 log10 A ~ U(quietest_db, 0).
+
+    Returns:
+        Tones of shape (b,).
+
+    Example:
+        >>> drawn = draw(jax.random.key(0), 3, midi_low=21, midi_high=108, sample_rate=48_000, dtype="float32")
+        >>> drawn.amplitude.shape
+        (3,)
     """
     midi_key, amplitude_key, phase_key = jax.random.split(key, 3)
     midi = jax.random.uniform(midi_key, (batch,), dtype, midi_low, midi_high)
@@ -60,14 +86,24 @@ def draw(
 
 
 def amplitudes(even: Any, quietest_db: float | None) -> Any:
-    """Peaks from numbers that are even over 0 ... 1: these numbers, or even in dB from `quietest_db` up to 0."""
+    """Map numbers uniform in [0, 1] to peak amplitudes: unchanged, or uniform in dB from `quietest_db` to 0 dB.
+
+    Example:
+        >>> amplitudes(0.5, None), round(amplitudes(0.5, -40.0), 6)
+        (0.5, 0.1)
+    """
     return even if quietest_db is None else db_to_amplitude(quietest_db * (1 - even))
 
 
 def render(sines: Tones, samples: int) -> Float[jax.Array, "b t"]:
-    """Samples 0 ... samples - 1 of each tone, in the precision of its amplitude.
+    """Samples 0 ... samples - 1 of each tone, (b, samples), in the precision of its amplitude (eq. 3).
 
     The phase of sample n is an integer product, so its error does not grow with n (up to n = 2**32).
+
+    Example:
+        >>> sine = tones(np.array([12_000.0]), 0.5, 0.0, sample_rate=48_000, dtype="float32")
+        >>> render(sine, 4).round(2).tolist()
+        [[0.0, 0.5, 0.0, -0.5]]
     """
     n = jnp.arange(samples, dtype=jnp.uint32)
     column = jax.tree.map(lambda word: word[:, None], (sines.increment, sines.phase))

@@ -1,7 +1,7 @@
 """A synthetic guitar and bass: plucked strings as sums of decaying, slightly stretched partials.
 
-In tune at any rate and free of aliases: no partial is computed that would lie near or above half the rate. Everything
-here draws from the generator that it is given, so the same generator gives the same notes.
+Every note is in tune at any sample rate and free of aliases: partials near or above half the sample rate are not
+computed. All functions draw from the generator in their arguments, so the same generator gives the same notes.
 """
 
 from typing import NamedTuple
@@ -15,22 +15,46 @@ Signal = Float[np.ndarray, "t"]
 GUITAR = (82.41, 110.0, 146.83, 196.0, 246.94, 329.63)  # open strings, Hz
 BASS = (41.2, 55.0, 73.42, 98.0)
 FADE_S = 0.005
-HIGHEST_PARTIAL = 0.45  # of the sample rate; what would be higher is left out
+HIGHEST_PARTIAL = 0.45  # of the sample rate; higher partials are left out
 _TRIAD = (0, 7, 12, 16)  # semitones
 
 
 def guitar(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """A line of single notes, 4 to 8 a second at times, on any string and fret."""
+    """A line of single notes on any string and fret, 0.12 to 0.7 s each, (length,).
+
+    Args:
+        length: samples.
+        sample_rate: Hz.
+        random: the generator to draw from.
+
+    Example:
+        >>> guitar(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     return _line(length, sample_rate, random, GUITAR, frets=20, note_s=(0.12, 0.7))
 
 
 def bass(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """A line of single notes on a bass."""
+    """A line of single notes on a bass, 0.2 to 0.9 s each, (length,).
+
+    Arguments as `guitar`.
+
+    Example:
+        >>> bass(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     return _line(length, sample_rate, random, BASS, frets=14, note_s=(0.2, 0.9))
 
 
 def chords(length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """Two strummed chords, a quarter of the time power chords."""
+    """Two strummed chords, (length,). One chord in four is a power chord.
+
+    Arguments as `guitar`.
+
+    Example:
+        >>> chords(4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
+    """
     y = np.zeros(length)
     for start in (0, length // 2):
         root = random.choice(GUITAR[:3]) * 2 ** (random.integers(0, 8) / 12)
@@ -59,9 +83,20 @@ def _line(
 
 
 def pluck(pitch_hz: float, length: int, sample_rate: int, random: np.random.Generator) -> Signal:
-    """A string as the sum of its decaying partials, slightly stretched (stiffness), plucked here, picked up there.
+    """One string as the sum of its decaying, slightly stretched partials (stiffness), (length,), peak about 1.
 
-    The same string as a delay line (Karplus and Strong 1983), but in tune at any rate and free of aliases.
+    The place of the pick and that of the pickup are random; both weight the partials. The result is the string of
+    Karplus and Strong (1983), but in tune at any sample rate and free of aliases.
+
+    Args:
+        pitch_hz: fundamental.
+        length: samples.
+        sample_rate: Hz.
+        random: the generator to draw from.
+
+    Example:
+        >>> pluck(110.0, 4000, 8000, np.random.default_rng(0)).shape
+        (4000,)
     """
     time = np.arange(length) / sample_rate
     plucked, picked_up = random.uniform(0.08, 0.4), random.uniform(0.05, 0.25)
@@ -81,29 +116,55 @@ def pluck(pitch_hz: float, length: int, sample_rate: int, random: np.random.Gene
 
 
 def noise(length: int, sample_rate: int, corner_hz: float, random: np.random.Generator) -> Signal:
-    """White noise behind a low-pass, peak 1."""
+    """White noise through a low-pass of the second order, peak 1, (length,).
+
+    Args:
+        length: samples.
+        sample_rate: Hz.
+        corner_hz: of the low-pass.
+        random: the generator to draw from.
+
+    Example:
+        >>> float(np.max(np.abs(noise(4000, 8000, 1000.0, np.random.default_rng(0)))))
+        1.0
+    """
     sections = scipy.signal.butter(2, min(corner_hz, 0.45 * sample_rate), fs=sample_rate, output="sos")
     filtered = scipy.signal.sosfilt(sections, random.standard_normal(length))
     return filtered / np.max(np.abs(filtered))
 
 
 class Tone(NamedTuple):
-    """What pickup and tone control make of a string: a slope from one frequency on, and an end."""
+    """The filter of a pickup and its tone control: a slope above one frequency, and a cut-off."""
 
     from_hz: float
-    slope: float  # exponent: 1 is 6 dB an octave up, -1 as much down
-    up_to_hz: float  # a second-order roll-off
+    slope: float  # exponent: 1 rises by 6 dB per octave, -1 falls by as much
+    up_to_hz: float  # cut-off of a second-order roll-off
 
 
 def coloured(piece: Signal, sample_rate: int, tone: Tone) -> Signal:
-    """A piece with another tone, without a shift in time (t,)."""
+    """A piece filtered with a tone, without a shift in time (t,).
+
+    Args:
+        piece: (t,).
+        sample_rate: Hz.
+        tone: the filter.
+
+    Example:
+        >>> coloured(np.ones(100), 8000, Tone(1000.0, 1.0, 3000.0)).shape
+        (100,)
+    """
     hz = np.fft.rfftfreq(len(piece), 1 / sample_rate)
     gain = (1 + (hz / tone.from_hz) ** 2) ** (tone.slope / 2) / (1 + (hz / tone.up_to_hz) ** 4) ** 0.5
     return np.fft.irfft(np.fft.rfft(piece) * gain, len(piece))
 
 
 def faded(piece: Signal, sample_rate: int) -> Signal:
-    """A piece with its ends faded in and out, so that pieces can follow each other."""
+    """Fade the ends of a piece in and out within `FADE_S`, so that pieces can follow each other without a click.
+
+    Example:
+        >>> faded(np.ones(1000), 8000)[[0, 500, -1]].tolist()
+        [0.0, 1.0, 0.0]
+    """
     fade = round(FADE_S * sample_rate)
     shape = np.ones(len(piece))
     shape[:fade], shape[len(shape) - fade :] = np.linspace(0, 1, fade), np.linspace(1, 0, fade)

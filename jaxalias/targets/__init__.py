@@ -1,6 +1,5 @@
-"""What the student is trained to answer.
+"""The target of training: what the student should output.
 
-The settled answers of the frozen teacher (`teacher`), the analysis of their harmonics and the resynthesis below Nyquist
-(`harmonics`), and the teacher at a multiple of its sample rate
-(`oversampling`).
+The settled output of the frozen teacher (`teacher`), the analysis and resynthesis of its harmonics below Nyquist
+(`harmonics`), and the teacher at a multiple of its sample rate (`oversampling`).
 """

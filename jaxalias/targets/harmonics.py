@@ -1,13 +1,13 @@
-"""Measure the harmonics of a tone and rebuild it without anything else (eqs. 6-12).
+"""Measure the harmonics of a tone and rebuild the tone from them alone (eqs. 6-12).
 
-Whatever a memoryless or fading-memory device makes of a sine is a sum of harmonics m f0. What a sampled
-model adds between them is aliasing. Keeping the harmonics below Nyquist and dropping the rest gives the
-target that the student is trained towards.
+The response of a device with fading memory, or none, to a sine is a sum of harmonics m f0. A sampled model adds
+aliases between them. The target of the student keeps the harmonics below Nyquist and drops everything else.
 
-Degenerate tones. A harmonic exactly at Nyquist is left out: two samples a turn do not determine its
-amplitude and phase. With f0 = Fs / k aliases land on harmonics and cannot be told from them, so the target
-is the teacher's own output. With f0 so near to Fs / k that an alias falls into the main lobe of a harmonic's
-window (about 4 Hz at one second) it is kept in part. From f0 = Fs / 2 up there is no harmonic: B remains.
+Degenerate tones. A harmonic exactly at Nyquist is left out: two samples per period do not determine its
+amplitude and phase. With f0 = Fs / k, aliases coincide with harmonics and cannot be separated, so the target
+is the teacher's own output. If f0 is so near to Fs / k that an alias lies in the main lobe of a harmonic's
+window (about 4 Hz at one second), the target keeps a part of it. From f0 = Fs / 2 up there is no harmonic: only the
+offset B remains.
 """
 
 import math
@@ -22,34 +22,54 @@ from jaxtyping import Array, Bool, Complex, Float, UInt32
 from jaxalias.signals import phase
 from jaxalias.signals.dsp import chebyshev_window
 
-_BLOCK = 64  # harmonics a matrix product: small enough that high tones do little, large enough to be fast
-_STRIDE = 16  # about the root of the number of rotations in a table
-_SERIES = 12  # terms of the scalloping series; the first one left out is (pi/2)^24 / 24! = 8e-20
+_BLOCK = 64  # harmonics per matrix product: small enough that high tones cost little, large enough to be fast
+_STRIDE = 16  # about the square root of the number of rotations in a table
+_SERIES = 12  # terms of the scalloping series; the first omitted one is (pi/2)^24 / 24! = 8e-20
 
 
 class Harmonics(NamedTuple):
-    """y[n] = offset + 2 sum_k |C_k| cos(2 pi (k + 1) n f0 / Fs + angle C_k), zero from Nyquist up."""
+    """y[n] = offset + 2 sum_k |C_k| cos(2 pi (k + 1) n f0 / Fs + angle C_k); C_k is zero from Nyquist up."""
 
     coefficients: Complex[Array, "b k"]
     offset: Float[Array, "b"]
 
 
 def highest_number(lowest_f0_hz: float, sample_rate: float) -> int:
-    """Harmonics that fit below Nyquist for the lowest f0 of a set: the static size K of its arrays."""
+    """The number of harmonics below Nyquist of the lowest f0 (Hz) in a set: the static size K of its arrays.
+
+    Example:
+        >>> highest_number(1000.0, 48_000)
+        24
+    """
     return max(1, math.floor(sample_rate / (2 * lowest_f0_hz)))
 
 
 def below_nyquist(increment: phase.Turns, number: int) -> Bool[Array, "b k"]:
-    """True where harmonic k + 1 of the tone lies strictly below half the sample rate."""
+    """True where harmonic k + 1 of the tone is strictly below half the sample rate.
+
+    Args:
+        increment: f0 / Fs of each tone, in turns per sample.
+        number: K, the number of harmonics.
+
+    Example:
+        >>> below_nyquist(phase.exact(np.array([0.2])), 4).tolist()
+        [[True, True, False, False]]
+    """
     whole, fraction = _multiples(increment, jnp.arange(1, number + 1))
     return (whole == 0) & (fraction.high < np.uint32(1 << 31))
 
 
 def degenerate(f0_hz: np.ndarray, sample_rate: float, resolution_hz: float = 1.0) -> np.ndarray:
-    """True where aliases of a tone fall on its harmonics, within half a bin: f0 = Fs / k, and Fs / 2 and above.
+    """True for tones whose aliases coincide with harmonics, to within half a bin: f0 = Fs / k, and f0 >= Fs / 2.
 
     Args:
-        resolution_hz: the spacing of bins, the inverse of the analysed duration.
+        f0_hz: frequencies, any shape.
+        sample_rate: Hz.
+        resolution_hz: the distance between bins, the inverse of the analysed duration.
+
+    Example:
+        >>> degenerate(np.array([1000.0, 1001.0, 30_000.0]), 48_000).tolist()
+        [True, False, True]
     """
     periods = sample_rate / np.asarray(f0_hz, np.float64)
     nearest = np.maximum(np.round(periods), 1)
@@ -57,21 +77,28 @@ def degenerate(f0_hz: np.ndarray, sample_rate: float, resolution_hz: float = 1.0
 
 
 def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harmonics:
-    """Read the harmonics of settled tones from one windowed FFT (eqs. 6-11).
+    """Measure the harmonics of settled tones with one windowed FFT (eqs. 6-11).
 
-    C_m = Y[b_m] / sum_n w[n] exp(j 2 pi n d_m / N), the nearest bin b_m corrected for the distance d_m
-    from it (scalloping), w the periodic Chebyshev window with side lobes at -120 dB, N = t samples.
+    C_m = Y[b_m] / sum_n w[n] exp(j 2 pi n d_m / N). Here b_m is the bin nearest to harmonic m, d_m the distance of
+    the harmonic from this bin (the division corrects scalloping), w the periodic Chebyshev window with side lobes at
+    -120 dB, and N = t samples.
 
     Args:
-        y: the model's output, transients gone; one second in the paper.
-        increment: f0 / Fs of each tone, in turns a sample.
-        number: K, the harmonics to read (static); at most 2**32 / t.
+        y: the output of the model after its transients; one second in the paper.
+        increment: f0 / Fs of each tone, in turns per sample.
+        number: K, the number of harmonics to measure (static); at most 2**32 / t.
 
     Returns:
-        The harmonics below Nyquist; the rest of the K are zero.
+        The harmonics below Nyquist. The others of the K are zero.
 
-    Source: section 2.2 of the paper. Precision: errors are those of one FFT, relative to the largest
+    Source: section 2.2 of the paper. Precision: the errors are those of one FFT, relative to the largest
     harmonic 1e-7 in float32 and 1e-16 in float64.
+
+    Example:
+        >>> increment = phase.exact(np.array([0.01234]))
+        >>> y = 0.5 * jnp.cos(2 * np.pi * 0.01234 * jnp.arange(4096.0))[None]
+        >>> (2 * abs(analyse(y, increment, 2).coefficients)).round(3).tolist()
+        [[0.5, 0.0]]
     """
     samples = y.shape[1]
     window, moments = _window(samples)
@@ -82,8 +109,8 @@ def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harm
     rounded = jnp.where(tie, bins & 1, above_half)  # half to even, as the authors' program rounds
     nearest = bins + rounded
     distance = phase.signed(fraction, y.dtype) + above_half.astype(y.dtype) - rounded.astype(y.dtype)
-    # The window is symmetric about n = N / 2 but for its first sample: its transform at d, turned back by
-    # exp(j pi d), is an even polynomial in d and that sample's imaginary part.
+    # The window is symmetric about n = N / 2 except for its first sample. So its transform at d, times exp(j pi d),
+    # is an even polynomial in d plus the imaginary part of the first sample.
     cos, sin = jnp.cos(np.pi * distance), jnp.sin(np.pi * distance)
     even = jnp.polyval(jnp.asarray(moments, y.dtype), distance**2)
     correction = jax.lax.complex(cos, -sin) / jax.lax.complex(even, -float(window[0]) * sin)
@@ -93,10 +120,17 @@ def analyse(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Harm
 
 
 def turn(harmonics: Harmonics, angle: phase.Turns) -> Harmonics:
-    """The harmonics of the same waveform begun at another place: harmonic m turned by m times the angle.
+    """Shift the phase of the waveform: the phase of harmonic m changes by m times the angle.
 
     Args:
-        angle: of each tone; what the phase of its fundamental gains. Its multiples wrap exactly.
+        harmonics: of each tone.
+        angle: phase change of each fundamental. Its multiples wrap exactly.
+
+    Example:
+        >>> one = Harmonics(jnp.ones((1, 2), complex), jnp.zeros(1))
+        >>> turned = turn(one, phase.exact(np.array([0.25]))).coefficients
+        >>> bool(jnp.allclose(turned, jnp.array([[1j, -1]]), atol=1e-6))
+        True
     """
     _, ahead = _multiples(angle, jnp.arange(1, harmonics.coefficients.shape[1] + 1))
     rotation = jax.lax.complex(*phase.cos_sin(ahead, harmonics.offset.dtype))
@@ -104,19 +138,26 @@ def turn(harmonics: Harmonics, angle: phase.Turns) -> Harmonics:
 
 
 def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> Float[Array, "b t"]:
-    """The tone that has these harmonics and nothing else (eq. 12).
+    """The tone with these harmonics and nothing else (eq. 12).
 
-    With n = a L + b, -L / 2 < b < L / 2, exp(j w m n) = exp(j w m a L) exp(j w m b): two small tables of
-    rotations, and the sum over m becomes two matrix products, of cosines of b and of its sines, of which
-    one half of b is the other's mirror. One compilation serves every f0; a tone costs what its own number
-    of harmonics costs, not K. Phases are exact integers (see `phase`), so nothing drifts with m or n.
+    Write n = a L + b with -L / 2 < b < L / 2. Then exp(j w m n) = exp(j w m a L) exp(j w m b): two small tables of
+    rotations, and the sum over m becomes two matrix products, one with the cosines of b and one with the sines. For -b
+    the cosines are equal and the sines have the opposite sign, so half of the table is enough. One compilation serves
+    every f0. The cost of a tone depends on its own number of harmonics, not on K. Phases are exact integers (see
+    `phase`), so errors do not grow with m or n.
 
     Args:
-        harmonics: as `analyse` gives them.
-        increment: f0 / Fs of each tone, in turns a sample.
-        samples: length of the output (static).
+        harmonics: from `analyse`.
+        increment: f0 / Fs of each tone, in turns per sample.
+        samples: length of the output, t (static).
 
-    Not differentiable in reverse mode (its loops have data-dependent length): a target needs no gradient.
+    Not differentiable in reverse mode, because its loops have data-dependent length. A target needs no gradient.
+
+    Example:
+        >>> one = Harmonics(jnp.full((1, 1), 0.5, complex), jnp.zeros(1))
+        >>> y = resynthesise(one, phase.exact(np.array([0.25])), 5)
+        >>> bool(jnp.allclose(y, jnp.array([[1.0, 0, -1, 0, 1]]), atol=1e-6))
+        True
     """
     half = math.ceil(math.sqrt(samples) / 2)
     columns = 2 * half + 1
@@ -151,7 +192,20 @@ def resynthesise(harmonics: Harmonics, increment: phase.Turns, samples: int) -> 
 
 
 def bandlimit(y: Float[Array, "b t"], increment: phase.Turns, number: int) -> Float[Array, "b t"]:
-    """`y` with everything but its offset and its harmonics below Nyquist removed: the alias-free target."""
+    """The alias-free target: the offset of `y` and its harmonics below Nyquist (eqs. 6-12).
+
+    Args:
+        y: settled outputs.
+        increment: f0 / Fs of each tone, in turns per sample.
+        number: K, as for `analyse`.
+
+    Example:
+        >>> n = jnp.arange(4096.0)
+        >>> tone, alias = (jnp.cos(2 * np.pi * f * n)[None] for f in (0.1, 0.0333))
+        >>> found = bandlimit(tone + 0.1 * alias, phase.exact(np.array([0.1])), 4)
+        >>> bool(jnp.allclose(found, tone, atol=1e-4))
+        True
+    """
     return resynthesise(analyse(y, increment, number), increment, y.shape[1])
 
 
@@ -164,8 +218,8 @@ def _rotations(
 ) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
     """cos and sin of each harmonic at the samples first + n stride, n = 0 ... count - 1.
 
-    Products of a few sines, which cost more. They are written as contractions over (cos, sin), since XLA would
-    take the sines anew for each element of an element-wise product.
+    Products of a few sines, because a sine costs more than a product. The products are contractions over (cos, sin):
+    in an element-wise product, XLA would compute the sines again for each element.
     """
     far = first + stride * _STRIDE * jnp.arange(math.ceil(count / _STRIDE))
     cos, sin = phase.cos_sin(_multiples(harmonic, stride * jnp.arange(_STRIDE))[1], dtype)

@@ -1,13 +1,13 @@
-"""The rival: the same weights at M times the rate (section 4.4), for any model and any integer M.
+"""The same weights at M times the sample rate (section 4.4), for any model and any integer M.
 
-At M times the rate a model must hear what it heard at its own: an LSTM its state from M samples ago, a
-convolution its taps M times as far apart. Either is exactly M interleaved copies of the native model, each fed
-one polyphase branch of the upsampled input, so the model itself is never touched: upsample, split into M
-branches, run them as a batch, interleave, drop everything above the old Nyquist frequency, decimate.
+At M times the rate the model needs the delays, in seconds, that it was trained with: an LSTM needs its state from M
+samples ago, a convolution needs taps M times as far apart. Both equal M interleaved copies of the native model, each
+of which processes one polyphase branch of the upsampled input. So the model itself does not change: upsample, split
+into M branches, process them as a batch, interleave, remove everything above the native Nyquist frequency, decimate.
 
-Two forms. `oversample` resamples whole signals in the frequency domain, as the paper does. `streaming` resamples
-with linear-phase filters that carry their state, for audio of any length in blocks. Precision is that of the
-input; errors are those of the FFT, 1e-7 in float32, and of the filter's stop-band.
+There are two forms. `oversample` resamples whole signals in the frequency domain, as in the paper. `streaming`
+resamples with linear-phase filters that carry their state, for audio of any length in blocks. The precision is that of
+the input. Errors are those of the FFT, 1e-7 in float32, and of the stop-band of the filters.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,27 +24,36 @@ from jaxtyping import Array, Float
 from jaxalias.models import Model, Params, State
 
 Play = Callable[[Float[Array, "b t"]], Float[Array, "b t"]]
-"""A model from its initial state over whole signals."""
+"""A model applied to whole signals, from its initial state."""
 
-JOIN = 4096  # samples of the native rate over which the end of a signal is led back to its beginning
-PASS = 20_000 / 44_100  # pass-band edge of the streaming filters, in cycles a native sample; they stop at 1 / 2
-STOP_DB = 110.0  # their attenuation by design: measured 109.9 and, as ripple of the pass-band, the same
+JOIN = 4096  # native samples; the shortest transition from the end of a signal to its beginning
+PASS = 20_000 / 44_100  # pass-band edge of the streaming filters, cycles per native sample; the stop-band is at 1 / 2
+STOP_DB = 110.0  # their attenuation by design; measured 109.9, and the pass-band ripple is equally small
 
 
 def oversample(play: Play, factor: int) -> Play:
-    """The model at `factor` times the rate, on whole signals, resampled in the frequency domain.
+    """The model at `factor` times its sample rate, for whole signals, resampled in the frequency domain.
 
-    A whole-signal FFT takes the signal for one period of a periodic one, and a step where its end meets its
-    beginning would ring through both. So the gap between them (at least `JOIN` samples, up to a length that
-    is quick to transform) is filled: the signal goes on as its own odd reflection about its last sample, fading
-    into the odd reflection about its first. A component exactly at Nyquist is dropped, as in `harmonics`.
+    An FFT treats the signal as one period of a periodic signal. A step between its end and its beginning would then
+    cause ringing at both. So a gap between them (at least `JOIN` samples, up to a length with a fast FFT) is filled:
+    the signal continues as its odd reflection about its last sample, and fades into the odd reflection about its first.
+    A component exactly at Nyquist is dropped, as in `harmonics`.
 
     Args:
-        play: any map of signals that treats the rows of a batch alike, as `evaluation.player` gives it.
-        factor: M; 1 gives `play` itself.
+        play: a map of signals that treats all rows of a batch alike, for instance from `evaluation.player`.
+        factor: M; 1 returns `play` itself.
 
     Raises:
         ValueError: `factor` is below 1.
+
+    Example:
+        The aliases of a clipped 9 kHz tone at 48 kHz, against 8 times the rate:
+
+        >>> x = jnp.sin(2 * np.pi * 9 / 48 * jnp.arange(4800.0))[None]
+        >>> clip = lambda x: jnp.clip(3 * x, -1, 1)
+        >>> aliases = clip(x) - oversample(clip, 8)(x)
+        >>> bool(jnp.std(aliases) > 0.1)
+        True
     """
     _refuse_factor(factor)
     if factor == 1:
@@ -53,13 +62,22 @@ def oversample(play: Play, factor: int) -> Play:
 
 
 def at_rates(play: Play, factors: Sequence[int]) -> Callable[[Float[Array, "b t"]], list[Float[Array, "b t"]]]:
-    """The model at several multiples of its rate, for the price of the highest: x to an output for each factor.
+    """The model at several multiples of its rate, for the cost of the highest: from x to one output per factor.
 
-    The copies of the model that hear 8 times the rate are, every second one, those that hear 4 times; and the first
-    hears the signal as it is. So all the others divide the highest. Otherwise as `oversample`.
+    The copies of the model for 8 times the rate include those for 4 times (every second copy), and the first copy
+    processes the signal itself. So every factor must divide the highest. Otherwise as `oversample`.
+
+    Args:
+        play: a map of signals, as for `oversample`.
+        factors: in any order.
 
     Raises:
         ValueError: a factor is below 1 or does not divide the highest.
+
+    Example:
+        >>> x = jnp.ones((1, 100))
+        >>> [y.shape for y in at_rates(jnp.tanh, (1, 2, 4))(x)]
+        [(1, 100), (1, 100), (1, 100)]
     """
     highest = max(factors)
     for factor in factors:
@@ -89,7 +107,7 @@ def _upsample(x: Float[Array, "b t"], factor: int) -> Float[Array, "branches t"]
 
 @partial(jax.jit, static_argnums=1)
 def _decimate(branches: Float[Array, "branches t"], factor: int) -> Float[Array, "b t"]:
-    """Interleave the branches, keep what lies below the native Nyquist frequency, take every M-th sample."""
+    """Interleave the branches, remove everything from the native Nyquist frequency up, take every M-th sample."""
     batch, samples = branches.shape[0] // factor, branches.shape[1]
     v = branches.reshape(batch, factor, samples).swapaxes(1, 2).reshape(batch, factor * samples)
     period = _period(samples)
@@ -102,7 +120,7 @@ def _period(samples: int) -> int:
 
 
 def _close(x: Float[Array, "b t"], gap: int) -> Float[Array, "b period"]:
-    """Append `gap` samples that lead smoothly from the end of a signal to its beginning."""
+    """Append `gap` samples: a smooth transition from the end of a signal to its beginning."""
     reach = min(gap, x.shape[1] - 1)
     after = jnp.pad(2 * x[:, -1:] - x[:, -2 : -2 - reach : -1], ((0, 0), (0, gap - reach)), mode="edge")
     before = jnp.pad(2 * x[:, :1] - x[:, reach:0:-1], ((0, 0), (gap - reach, 0)), mode="edge")
@@ -111,22 +129,34 @@ def _close(x: Float[Array, "b t"], gap: int) -> Float[Array, "b period"]:
 
 
 class StreamState(NamedTuple):
-    """What the filters and the copies of the model remember."""
+    """The memory of the filters and of the copies of the model."""
 
-    heard: Float[Array, "b r"]
+    inputs: Float[Array, "b r"]
     model: State
-    made: Float[Array, "branches r"]
+    outputs: Float[Array, "branches r"]
 
 
 def streaming(model: Model, factor: int) -> Model:
-    """The model at `factor` times the rate as a model of its own: blocks in, blocks out, `latency` samples late.
+    """The model at `factor` times its sample rate as a `Model`: blocks in, blocks out, `latency` samples late.
 
-    Both filters are one linear-phase low-pass, flat up to `PASS` (20 kHz at 44.1 kHz) and `STOP_DB` down from
-    Nyquist on, each used by its polyphase components. The filters and all copies of the model start from
-    silence, so the model hears half the latency of silence before the signal begins.
+    Both filters are the same linear-phase low-pass, flat up to `PASS` (20 kHz at 44.1 kHz) and at -`STOP_DB` from
+    Nyquist up, in polyphase form. The filters and all copies of the model start from silence, so the copies process
+    half the latency of silence before the signal begins.
+
+    Args:
+        model: at its own rate.
+        factor: M; 1 returns the model itself.
 
     Raises:
         ValueError: `factor` is below 1.
+
+    Example:
+        >>> identity = Model(lambda key: {"gain": jnp.ones(())}, lambda params, batch, knobs=None: (),
+        ...                  lambda params, x, state: (params["gain"] * x, state), 1, 0)
+        >>> params, twice = identity.init(None), streaming(identity, 2)
+        >>> y, state = twice.apply(params, jnp.ones((1, 300)), twice.initial_state(params, 1))
+        >>> round(float(y[0, -1]), 3)
+        1.0
     """
     _refuse_factor(factor)
     if factor == 1:
@@ -136,35 +166,45 @@ def streaming(model: Model, factor: int) -> Model:
     def initial_state(params: Params, batch: int, knobs: Any = None) -> StreamState:
         dtype = jnp.result_type(*jax.tree.leaves(params))
         silence = jnp.zeros((batch * factor, past), dtype)
-        if knobs is not None and np.ndim(knobs) == 2:  # each signal its own: the same for all its branches
+        if knobs is not None and np.ndim(knobs) == 2:  # positions per signal: all branches of a signal share them
             knobs = jnp.repeat(jnp.asarray(knobs), factor, axis=0)
         return StreamState(silence[:batch], model.initial_state(params, batch * factor, knobs), silence)
 
     def apply(params: Params, x: Float[Array, "b t"], state: StreamState) -> tuple[Float[Array, "b t"], StreamState]:
         batch, samples = x.shape
-        heard = jnp.concatenate([state.heard, x], axis=1)
-        branches = _convolve(heard[:, None, :], factor * taps[:, None, :]).reshape(batch * factor, samples)
+        inputs = jnp.concatenate([state.inputs, x], axis=1)
+        branches = _convolve(inputs[:, None, :], factor * taps[:, None, :]).reshape(batch * factor, samples)
         played, inner = model.apply(params, branches, state.model)
-        made = jnp.concatenate([state.made, played], axis=1)
-        # y[n] = sum_m h[m] v[n M - m] takes branch k (samples k, k + M ...) by the taps m = j M - k
+        outputs = jnp.concatenate([state.outputs, played], axis=1)
+        # in y[n] = sum_m h[m] v[n M - m], branch k (samples k, k + M ...) has the taps m = j M - k
         backwards = np.concatenate([taps[:1], np.roll(taps[:0:-1], 1, axis=1)])
-        y = _convolve(made.reshape(batch, factor, past + samples), backwards[None])[:, 0, :]
-        return y, StreamState(heard[:, samples:], inner, made[:, samples:])
+        y = _convolve(outputs.reshape(batch, factor, past + samples), backwards[None])[:, 0, :]
+        return y, StreamState(inputs[:, samples:], inner, outputs[:, samples:])
 
     field = model.receptive_field
     return Model(model.init, initial_state, apply, None if field is None else field + 2 * past, model.knobs)
 
 
 def latency(factor: int) -> int:
-    """Samples of the native rate by which `streaming` is late: half in each filter."""
+    """The delay of `streaming` in native samples; each of its two filters causes half of it.
+
+    Example:
+        >>> latency(1), latency(2) == latency(4)
+        (0, True)
+    """
     return 0 if factor == 1 else _branch_taps(factor).shape[1] - 1
 
 
 @lru_cache
 def lowpass(factor: int) -> np.ndarray:
-    """The filter of `streaming` at `factor` times the rate, float64, gain 1, of 2 K M + 1 taps with M = `factor`.
+    """The filter of `streaming` at `factor` = M times the rate: float64, gain 1, 2 K M + 1 taps.
 
-    Kaiser's window method; its delay is a whole number K of native samples.
+    Kaiser's window method. Its delay is K native samples, a whole number.
+
+    Example:
+        >>> taps = lowpass(2)
+        >>> len(taps) % 4, round(float(taps.sum()), 6)
+        (1, 1.0)
     """
     width = (0.5 - PASS) / factor
     half = int(np.ceil((STOP_DB - 7.95) / 14.36 / width / 2 / factor))
@@ -173,12 +213,12 @@ def lowpass(factor: int) -> np.ndarray:
 
 
 def _branch_taps(factor: int) -> Float[np.ndarray, "branches taps"]:
-    """Row k: taps k, k + M, k + 2 M ... of the low-pass, filled up with zeros."""
+    """Row k: taps k, k + M, k + 2 M ... of the low-pass, padded with zeros."""
     taps = lowpass(factor)
     return np.pad(taps, (0, factor - 1)).reshape(-1, factor).T.copy()
 
 
-def _convolve(x: Float[Array, "b c heard"], taps: Float[np.ndarray, "d c taps"]) -> Float[Array, "b d t"]:
+def _convolve(x: Float[Array, "b c padded"], taps: Float[np.ndarray, "d c taps"]) -> Float[Array, "b d t"]:
     kernel = jnp.asarray(taps[:, :, ::-1].copy(), x.dtype)
     return jax.lax.conv_general_dilated(x, kernel, (1,), "VALID", precision=jax.lax.Precision.HIGHEST)
 

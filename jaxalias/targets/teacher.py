@@ -1,4 +1,4 @@
-"""The frozen model, and what it does to a tone once it has settled (eqs. 1-2)."""
+"""The frozen model, and its settled output for a tone (eqs. 1-2)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxalias.models import Model, Params
 from jaxalias.signals import phase, sines
 from jaxalias.targets import harmonics
 
-_SILENCE = 1e-6  # peak to peak, -126 dB of full scale: below it is what rounding leaves of a constant
+_SILENCE = 1e-6  # peak to peak, -126 dB of full scale: a constant output differs from silence by rounding alone
 
 
 def settled(
@@ -21,10 +21,21 @@ def settled(
     settling: int,
     analysed: int,
 ) -> Float[Array, "b t"]:
-    """The last `analysed` of `settling + analysed` samples of the model's answer to sines, its knobs standing still.
+    """The last `analysed` of `settling + analysed` samples of the output for sines, with fixed knobs (eqs. 1-2).
 
-    No gradient flows into the parameters. What the model answers while it settles is not asked for, so a
-    convolution does not compute it.
+    The parameters are constants: no gradient flows into them. The output during `settling` is not used, so XLA removes
+    its computation from a convolutional model.
+
+    Args:
+        model: the network.
+        params: of the teacher.
+        tones: the sines, (b,).
+        knobs: position of each knob for each tone; None for a model without knobs.
+        settling: samples before the analysed part.
+        analysed: samples to return, t.
+
+    Example:
+        y = settled(model, params, tones, settling=9_600, analysed=48_000)
     """
     frozen, x = jax.lax.stop_gradient(params), sines.render(tones, settling + analysed)
     _, memory = model.apply(frozen, x[:, :settling], model.initial_state(frozen, x.shape[0], knobs))
@@ -42,14 +53,23 @@ def analyse(
     number: int,
     factor: int = 1,
 ) -> harmonics.Harmonics:
-    """The harmonics of the settled output below Nyquist (eqs. 6-11): rebuilt, the target of training (eq. 12).
+    """The harmonics of the settled output below Nyquist (eqs. 6-11). Resynthesised (eq. 12) they are the target.
 
-    At `factor` times its rate the model is that many copies of itself, each fed every M-th sample (`oversampling`):
-    the same tone, begun a part of a sample later. Between their outputs lies what would have folded at its own rate.
+    With `factor` M the model runs as M copies of itself, each of which processes every M-th sample (`oversampling`):
+    the same tone, begun a fraction of a sample later. The interleaved outputs keep the harmonics between the native
+    Nyquist frequency and M times it apart, which would alias at the native rate.
 
     Args:
+        model, params, tones, knobs, settling, analysed: as for `settled`.
         number: harmonics of the lowest possible tone, see `harmonics.highest_number`.
-        factor: a power of two (static).
+        factor: M, a power of two (static).
+
+    Returns:
+        The harmonics of each tone; zero from the native Nyquist frequency up.
+
+    Example:
+        found = analyse(model, params, tones, settling=9_600, analysed=48_000, number=800)
+        target = harmonics.resynthesise(found, tones.increment, 48_000)
     """
     times = factor.bit_length() - 1
     slow = phase.halve(tones.increment, times)
@@ -65,10 +85,18 @@ def analyse(
 
 
 def refuse_unusable(y: Float[Array | np.ndarray, "b t"], increment: phase.Turns, sample_rate: float) -> None:
-    """Raise where nothing can be learned or measured from a model's answers to tones (on the host).
+    """Raise if the model's outputs for tones cannot be used to train or to measure (on the host).
+
+    Args:
+        y: settled outputs.
+        increment: f0 / Fs of each tone, in turns per sample.
+        sample_rate: Hz.
 
     Raises:
-        ValueError: an output is not finite, or is silent; names the frequency of the first such tone.
+        ValueError: an output is not finite or is silent. The message names the frequency of the first such tone.
+
+    Example:
+        >>> refuse_unusable(np.array([[0.0, 1.0]]), phase.exact(np.array([0.25])), 48_000)
     """
     swing = np.ptp(np.asarray(y), axis=1)
     for bad, what in ((~np.isfinite(swing), "not finite"), (swing < _SILENCE, "silent")):

@@ -1,14 +1,14 @@
-"""Save and restore the progress of a run, in files that say themselves whether they are whole [disk].
+"""Save and restore the progress of a run, with checksums that detect damaged files [disk].
 
-A checkpoint is a folder with the number of its update for a name:
+A checkpoint is a folder; its name is the number of its update:
 
-    arrays.npz      all arrays by their path in the tree, as numpy holds them: every bit comes back
-    progress.json   the rest, and of which run it is
-    sha256          the checksums of both, as `sha256sum --check` reads them
+    arrays.npz      all arrays by their path in the tree, in numpy's format, bit for bit
+    progress.json   the rest, and the checksum of the run's identity
+    sha256          the checksums of both files, in the format of `sha256sum --check`
 
-It gets its name when all of it is on the disk, so that a run killed at any moment finds the last whole one, and it
-is used only if both files have their checksums: where the newest is damaged a run goes on from the one before. The
-two newest are kept.
+The folder gets this name when all its files are on the disk. So a run that is killed at any moment finds the last
+complete checkpoint. A checkpoint is used only if both files match their checksums: if the newest is damaged, a run
+continues from the one before. The two newest are kept.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ _KEPT = 2
 
 
 Progress = TypeVar("Progress", bound=tuple)
-"""How far a run is: a NamedTuple of `updates_done`, arrays under `state` (all that one update changes) and `best`
-(the best parameters so far), and whatever else JSON holds."""
+"""The progress of a run: a NamedTuple of `updates_done`, arrays under `state` (everything that one update changes) and
+`best` (the best parameters so far), and other fields that JSON can hold."""
 
 
 class CheckpointMismatchError(ValueError):
@@ -40,7 +40,7 @@ class CheckpointMismatchError(ValueError):
 
 
 class CheckpointDamagedError(ValueError):
-    """A folder has checkpoints, and none of them is whole."""
+    """A folder has checkpoints, and all of them are damaged."""
 
 
 def _print(line: str) -> None:
@@ -50,20 +50,20 @@ def _print(line: str) -> None:
 class Checkpoints:
     """The checkpoints of one model in one folder, whether it is trained alone or with others.
 
-    With several hosts the first writes and all read, so the folder has to be one that they share.
+    With several hosts the first writes and all read, so all of them need access to the folder.
 
     Args:
-        folder: of the model, made if it is not there; checkpoints go to `checkpoints` in it.
-        identity: what is trained (config, model), as plain JSON; a folder that holds another is refused.
-        say: takes a line about what was found damaged and what is done about it (default: prints it on stderr).
+        folder: of the model, made if it does not exist; checkpoints are in its folder `checkpoints`.
+        identity: config and model of the run, as plain JSON; a folder with another identity is refused.
+        say: called with a line about each damaged file and how the run continues (default: prints it on stderr).
 
     Raises:
-        CheckpointMismatchError: names the first key that differs and both values.
-        CheckpointDamagedError: there are checkpoints but none is whole; names the folder and what to do.
+        CheckpointMismatchError: the message names the first key that differs and both values.
+        CheckpointDamagedError: all checkpoints are damaged. The message names the folder and the remedy.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], say: Callable[[str], None] = _print) -> None:
-        self._first = jax.process_index() == 0  # of the hosts: the one that writes and speaks
+        self._first = jax.process_index() == 0  # the first host alone writes and prints
         self._folder, self._place = folder, folder / "checkpoints"
         self._say = say if self._first else lambda line: None
         plain = json.dumps(identity, sort_keys=True)
@@ -83,7 +83,7 @@ class Checkpoints:
             self._say(f"{folder}: checkpoint {step} is damaged ({fault}); {self._whole[-1]} is the newest whole one")
 
     def save(self, progress: Any) -> None:
-        """Write a `Progress` that is on this host; returns when it is on the disk."""
+        """Write a `Progress` that is on this host. Returns when it is on the disk."""
         if not self._first:
             return
         arrays = _by_path({"state": progress.state, "best": progress.best})
@@ -109,19 +109,20 @@ class Checkpoints:
             _remove(partial)
         self._whole = [*(found for found in self._whole if found < step), step][-_KEPT:]
         kept = {str(found) for found in self._whole}
-        for path in self._place.iterdir():  # older ones, damaged ones, and what a killed run left half done
+        for path in self._place.iterdir():  # older ones, damaged ones, and unfinished ones of a killed run
             if path.name not in kept and (path.name.isdecimal() or path.suffix == ".part"):
                 _remove(path)
 
     def steps(self) -> list[int]:
-        """After which updates there is a whole checkpoint, oldest first."""
+        """The updates with an undamaged checkpoint, oldest first."""
         return list(self._whole)
 
     def restore(self, step: int, like: Progress) -> Progress:
-        """The progress after `step` updates, on the host. `like`, on the host too, gives shapes and types.
+        """The progress after `step` updates, on the host. `like`, also on the host, gives shapes and types.
 
         Raises:
-            CheckpointMismatchError: that checkpoint is another run's, or its arrays are not those of `like`.
+            CheckpointMismatchError: the checkpoint belongs to another run, or its arrays differ in shape or type from
+                `like`.
         """
         run: Any = like
         saved = json.loads((self._at(step) / _PROGRESS).read_text())
@@ -146,19 +147,22 @@ class Checkpoints:
         return restored
 
     def close(self) -> None:
-        """Nothing is left to wait for: `save` returns when all is on the disk."""
+        """Do nothing: `save` returns only when everything is on the disk."""
 
     def _at(self, step: int) -> Path:
         return self._place / str(step)
 
     def _claim(self, path: Path, identity: dict[str, Any], text: str, *, new: bool) -> None:
-        """Write what the run is, or compare with what stands there.
+        """Write the identity of the run, or compare it with the one in the folder.
 
-        Checkpoints say too of which run they are: where all whole ones are of this one, a `run.json` that cannot be
-        read, or that says otherwise, has been damaged and is written anew.
+        The checkpoints hold the checksum of the identity too. If all undamaged checkpoints belong to this run, a
+        `run.json` that cannot be read, or that differs, is damaged and is written again.
 
         Args:
-            new: the run has no checkpoints yet.
+            path: of `run.json`.
+            identity: of this run.
+            text: the content of the file.
+            new: true if the run has no checkpoints yet.
         """
         found = _read_object(path) if path.exists() else None
         there, here = _flat(found), _flat(identity)
@@ -191,7 +195,7 @@ def _by_path(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything."""
+    """The fault of a checkpoint, or None."""
     name = _SUMS
     try:
         sums = (folder / _SUMS).read_bytes().splitlines(keepends=True)
@@ -204,13 +208,13 @@ def _fault(folder: Path) -> str | None:
 
 
 def _sum(path: Path) -> str:
-    """A line as `sha256sum` writes it."""
+    """A line in the format of `sha256sum`."""
     with path.open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:
-    """The object of a JSON file; None where it holds anything else."""
+    """The object in a JSON file; None if the file holds anything else."""
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -219,12 +223,12 @@ def _read_object(path: Path) -> dict[str, Any] | None:
 
 
 def _was_object(path: Path) -> bool:
-    """Whether a file that is no JSON can be what is left of an object."""
+    """True if a file that is no valid JSON may be the remains of an object."""
     return path.read_bytes().strip(b"\0 \n")[:1] in (b"", b"{")
 
 
 def _remove(path: Path) -> None:
-    """A file or a folder with all in it, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,7 +1,7 @@
-"""The loss of one update, added up over the sources, and its gradient by the parameters.
+"""The loss of one update, summed over the sources, and its gradient with respect to the parameters.
 
-`of_batch` differentiates the whole sum at once. `row_by_row` takes the gradient of every row by itself and, with the
-same forward pass, a sample of the curvature (`jaxalias.optimisers.gauss_newton`).
+`of_batch` differentiates the whole sum at once. `row_by_row` computes the gradient of every row separately and, with
+the same forward pass, a sample of the curvature (`jaxalias.optimisers.gauss_newton`).
 """
 
 import math
@@ -21,23 +21,23 @@ Spread = Callable[[Callable, Any, Any], Callable]
 
 
 class Learned(NamedTuple):
-    """What one update takes from its batches."""
+    """The results of one update's batches."""
 
     gradient: Params
-    probes: Params | None  # samples of the curvature, rows first; their mean outer product is it
+    probes: Params | None  # samples of the curvature, rows first; the mean of their outer products is the curvature
     values: dict[str, Array]  # the loss and its terms by name
-    memories: tuple[State, ...]  # of the model behind the frame, of each source
+    memories: tuple[State, ...]  # state of the model after the frame, for each source
 
 
 Learn = Callable[[Params, dict[str, Any], Sequence[Frame], Sequence[State], Key[Array, ""], Any], Learned]
-"""(params, weights by term, a frame and a memory of each source, key, number of the update) -> Learned."""
+"""(params, weights by term, a frame and a memory for each source, key, number of earlier updates) -> Learned."""
 
 
 def values_of(
     sources: Sequence[Source], params: Params, weights: dict[str, Any], frames: Sequence[Frame],
     memories: Sequence[State], spread: Spread,
 ) -> tuple[dict[str, Array], tuple[State, ...]]:  # fmt: skip
-    """The loss and its terms, and the memories behind the frames."""
+    """The loss and its terms, and the memories after the frames."""
     estimates, after = play_together(sources, params, [frame.inputs for frame in frames], memories, spread)
     values: dict[str, Array] = {}
     for source, frame, estimate in zip(sources, frames, estimates, strict=True):
@@ -49,7 +49,12 @@ def values_of(
 
 
 def of_batch(sources: Sequence[Source], spread: Spread) -> Learn:
-    """The gradient of the loss by reverse-mode differentiation."""
+    """The gradient of the loss by reverse-mode differentiation.
+
+    Args:
+        sources: of the run.
+        spread: distributes the rows over devices.
+    """
 
     def learn(
         params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
@@ -67,15 +72,19 @@ def of_batch(sources: Sequence[Source], spread: Spread) -> Learn:
 def row_by_row(
     sources: Sequence[Source], spread: Spread, each_row: Callable, is_sampled: Callable[[Any], Any]
 ) -> Learn:
-    """Gradients and samples of the Gauss-Newton curvature of every row; the terms must be means over rows.
+    """Per-row gradients and samples of the Gauss-Newton curvature. The terms must be means over rows.
 
-    A sample is J^T s, J the derivative of the row's residuals, each scaled by the root of the slope of the loss by its
-    square, s random signs: its outer product has the mean J^T J. Those of all sources together, each weighed by the
-    number of its rows, have the curvature of the loss as the mean of their outer products.
+    A sample is J^T s: J is the derivative of the row's residuals, each residual scaled by the root of the derivative of
+    the loss with respect to its square, and s are random signs. The outer product of a sample has the mean J^T J. The
+    samples of all sources are weighted by their numbers of rows, so that the mean of all outer products is the
+    curvature of the loss.
 
     Args:
-        each_row: (f, rows) -> f of every row, in the order that suits the model (`models.each_row`).
-        is_sampled: number of an update -> whether the curvature is sampled in it; where not, its probes are zeros.
+        sources: of the run.
+        spread: distributes the rows over devices.
+        each_row: (f, rows) -> f of every row, sequential or parallel as suits the model (`models.each_row`).
+        is_sampled: from the number of earlier updates to whether this update samples the curvature; if not, its probes
+            are zeros.
     """
     all_rows = sum(source.rows for source in sources)
 
@@ -141,7 +150,7 @@ def _residuals(term: loss_terms.Term) -> Callable:
 
 
 def _signs(key: Key[Array, ""], slope: Array, like: Array) -> Array:
-    """Random signs, of complex numbers in both parts, times the root of the slope of the loss by their square."""
-    up = jax.random.bernoulli(key, jnp.float32(0.5), (2, *like.shape))  # the same ones in 64-bit mode, at half the cost
+    """Random signs times the root of the loss's derivative by the squared residuals; two signs per complex residual."""
+    up = jax.random.bernoulli(key, jnp.float32(0.5), (2, *like.shape))  # float32: equal in 64-bit mode, half the cost
     real, imaginary = jnp.sqrt(slope)[..., None] * jnp.where(up, 1, -1).astype(slope.dtype)
     return jax.lax.complex(real, imaginary) if jnp.iscomplexobj(like) else real

@@ -1,4 +1,4 @@
-"""The loop over the updates of a run, from any point on: what it keeps, and what stops it."""
+"""The loop over the updates of a run, from any update: history, validation, checkpoints, and reasons to stop."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,24 +16,25 @@ from jaxalias.training.step import Student
 
 
 class Progress(NamedTuple):
-    """All that students need to go on: a checkpoint holds this and nothing else (`split`, `join`)."""
+    """Everything that is needed to continue: a checkpoint holds this and nothing else (`split`, `join`)."""
 
     updates_done: int
     state: Student  # all students
     best: Params  # the average with the lowest validation loss so far
     best_loss: list[float]
-    history: list[list[dict[str, float]]]  # of each student a record an update: "update", "loss", and its terms
+    history: list[list[dict[str, float]]]  # for each student, one record per update: "update", "loss", and its terms
 
 
 class DivergedError(ArithmeticError):
-    """The loss or the parameters of every student were not finite. The last checkpoints are good."""
+    """The loss or the parameters of every student are not finite. The last checkpoints are good."""
 
 
 def begin(run: Run, rates: Sequence[float] | None = None) -> Progress:
-    """The state of a run before its first update: every student is its teacher.
+    """The progress of a run before its first update: every student equals its teacher.
 
     Args:
-        rates: the learning rate of each (`rate_search.find`); default: those of the configs.
+        run: the compiled functions.
+        rates: the learning rate of each student (`rate_search.begin`); None: those of the configs.
     """
     state = run.start(rates or run.rates)
     best_loss = np.asarray(run.validate(state.average)["loss"]).tolist()
@@ -41,7 +42,7 @@ def begin(run: Run, rates: Sequence[float] | None = None) -> Progress:
 
 
 def split(progress: Progress) -> list[Progress | None]:
-    """The progress of each student alone, on the host; None for one whose numbers are not finite."""
+    """The progress of each student alone, on the host; None for a student whose parameters are not finite."""
     state, best = students.to_host((progress.state, progress.best))
 
     def alone(one: int) -> Progress | None:
@@ -56,7 +57,7 @@ def split(progress: Progress) -> list[Progress | None]:
 
 
 def join(parts: Sequence[Progress], like: Progress) -> Progress:
-    """The inverse of `split`, for students that are equally far; on the devices as `like` is."""
+    """The inverse of `split`, for students after the same number of updates, placed on the devices like `like`."""
     arrays = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[(part.state, part.best) for part in parts])
     wanted = jax.tree.map(lambda a: a.sharding, (like.state, like.best))
     state, best = jax.device_put(arrays, wanted)
@@ -65,11 +66,12 @@ def join(parts: Sequence[Progress], like: Progress) -> Progress:
 
 
 class Hooks(NamedTuple):
-    """What the caller of `advance` is told, and asks.
+    """Functions that `advance` calls.
 
-    on_update: takes the mean of the records of the students that are finite, after each update, in order.
-    on_checkpoint: takes what `split` makes of the progress: when `is_due` says so, and at the end or stop.
-    is_due: takes the number of updates done, after each.
+    on_update: after each update, in order, with the mean of the records of all finite students.
+    on_checkpoint: with the result of `split`, when `is_due` returns true, and at the end or stop.
+    is_due: after each update, with the number of updates done.
+    should_stop: before each update; true ends the loop.
     """
 
     on_update: Callable[[dict[str, float]], None] = lambda record: None
@@ -82,15 +84,15 @@ SILENT = Hooks()
 
 
 def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int | None = None) -> Progress:
-    """Go on from `progress` to the last update of the run, or to that of number `until`, or until told to stop.
+    """Continue from `progress` to the last update of the run, to update `until`, or until a hook stops the loop.
 
-    A batch is made from the seed and its number, so that a run resumed from any checkpoint ends with the numbers of an
-    unbroken one. Metrics are read one update late: the device never waits for the host. A student whose parameters are
-    not finite has no further records, and the run goes on for the others; a loss that is not finite stays in the
-    records as it is, where the optimiser brought the parameters back (`jaxalias.optimisers.rewind`).
+    A batch depends only on the seed and its number, so a resumed run gives the same numbers as an unbroken one. Metrics
+    are read one update late, so that the device never waits for the host. A student whose parameters are not finite
+    gets no further records, and the run continues for the others. If the optimiser restored the parameters
+    (`jaxalias.optimisers.rewind`), a loss that is not finite stays in the records.
 
     Raises:
-        DivergedError: no student is finite any more; names the update.
+        DivergedError: no student is finite any more. The message names the update.
     """
     config = run.config
     records = _Records(progress, hooks.on_update)
@@ -126,7 +128,7 @@ def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int |
 
 
 def _drawn(run: Run, state: Student, batches: Sequence[Batch], done: int) -> tuple[Student, list[Batch]]:
-    """A batch of each source for the update after `done`; the memories are begun anew where a batch is new."""
+    """A batch of each source for the update after `done`, and the memories; those are reset where a batch is new."""
     found, memories = [], list(state.memories)
     for index, source in enumerate(run.sources):
         number, frame = divmod(done, source.frames)
@@ -145,7 +147,7 @@ class _Records:
         self._on_update = on_update
 
     def read(self, validation: dict[str, np.ndarray] | None = None) -> None:
-        """Add the records of the last update, with its validation if there was one, and tell of them."""
+        """Add the records of the last update, with its validation if there was one, and call the hook."""
         if self.pending is None:
             return
         number, terms = self.pending[0], {name: np.asarray(value) for name, value in self.pending[1].items()}

@@ -1,4 +1,4 @@
-"""What a run is trained on: the sources of its config, and what their targets are made from."""
+"""The sources of a run's config, and the data for their targets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,19 +13,19 @@ from jaxalias.training.sources import Known, Material, Source, music, periodic_t
 
 
 class Played(NamedTuple):
-    """Music for training and other music for validation, with the teacher's answers."""
+    """Music for training and other music for validation, with the teacher's output."""
 
     training: Pair
     held_out: Pair
 
 
 class Task(NamedTuple):
-    """One of those that are trained together."""
+    """One student of a run."""
 
     name: str  # for errors
     teacher: Params  # in any precision
     config: FineTuneConfig
-    initial: Params | None = None  # where it begins, of the students' model; None: as its teacher
+    initial: Params | None = None  # initial parameters of the student; None: those of its teacher
     music: Mapping[str, Played] = {}  # for each source of music of the config, by name (`music_of`)
 
 
@@ -36,13 +36,19 @@ def music_of(config: FineTuneConfig) -> dict[str, MusicConfig]:
 
 
 def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int) -> tuple[Source, ...]:
-    """What a run is trained on. A source of your own: one line here.
+    """The sources of a run. To add your own, add one line here.
+
+    Args:
+        model: of the students.
+        teacher_model: of the teachers.
+        config: names the sources.
+        sample_rate: Hz.
 
     Raises:
         ValueError: a frame that is too short or too long, or tones that the model cannot play.
     """
     settling = settling_of(model, config, sample_rate)
-    play, dtype = model.apply, config.precision  # one function: what shares it is played in one call
+    play, dtype = model.apply, config.precision  # sources that share this function are played in one call
     found = []
     if config.sines.whole_cycles:
         found.append(periodic_tones.source(model, teacher_model, config, sample_rate))
@@ -62,7 +68,7 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
 
 
 def settling_of(model: Model, config: FineTuneConfig, sample_rate: int) -> int:
-    """Samples of music before an excerpt: what a convolution depends on, or the time that a recurrent model settles."""
+    """Samples of music before an excerpt: the receptive field, or the settling time of a recurrent model."""
     if model.receptive_field is not None:
         return model.receptive_field - 1
     return round(config.sines.settling_s * sample_rate)
@@ -70,6 +76,11 @@ def settling_of(model: Model, config: FineTuneConfig, sample_rate: int) -> int:
 
 def known_of(task: Task, settling: int, sample_rate: int) -> Known:
     """Teacher and music of one student, on the device, in the precision of the run.
+
+    Args:
+        task: the student.
+        settling: samples before an excerpt (`settling_of`).
+        sample_rate: Hz.
 
     Raises:
         ValueError: music that a source needs is missing or too short.
@@ -88,16 +99,17 @@ def known_of(task: Task, settling: int, sample_rate: int) -> Known:
 
 
 def weights_of(model: Model, config: FineTuneConfig, sample_rate: int) -> dict[str, Any]:
-    """The weights of the terms by name, of one student: others in its program may have other ones."""
+    """The weights of one student's terms, by name. Other students in the same program may have other weights."""
     own = sources_of(model, model, config, sample_rate)
     return {term.name: jnp.asarray(term.weight, config.precision) for source in own for term in source.terms}
 
 
 def refuse_different(tasks: Sequence[Task]) -> None:
-    """One program serves them all.
+    """Refuse students that cannot share one program.
 
     Raises:
-        ValueError: configs that differ in more than seed, learning rate and loss weights; names the first such one.
+        ValueError: configs differ in more than seed, learning rate and loss weights. The message names the first such
+            one.
     """
     for task in tasks:
         if shared(task.config) != shared(tasks[0].config):
@@ -108,13 +120,13 @@ def refuse_different(tasks: Sequence[Task]) -> None:
 
 
 def shared(config: FineTuneConfig) -> dict[str, Any]:
-    """What the configs of students trained together must agree in: all but seed, learning rate, and loss weights."""
+    """What the configs of students trained together must agree in: all but seed, learning rate and loss weights."""
 
     def without_weights(part: Any) -> Any:
         if not isinstance(part, dict):
             return part
         kept = {key: without_weights(value) for key, value in part.items()}
-        if "dc_weight" in kept:  # without weight this term is left out of the program
+        if "dc_weight" in kept:  # with weight zero the program has no such term
             kept["dc_weight"] = bool(kept["dc_weight"])
         return {key: value for key, value in kept.items() if key not in ("seed", "learning_rate", "weight")}
 

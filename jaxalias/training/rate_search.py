@@ -1,8 +1,8 @@
-"""The largest stable learning rate of a model: the first updates at lower and lower rates, until they do little harm.
+"""The largest stable learning rate of a model: repeat the first updates at lower rates until the loss is stable.
 
-It differs by 100 times between captures of one kind. Of six captures of amplifiers by LSTMs the most robust gains most
-from a rate that leaves the most delicate one with 90 000 times its loss after 50 updates, which 3000 more do not mend
-(experiments/RECIPES.md, "The rate that a model can take").
+This rate differs by 100x between captures of one kind. Of six LSTM captures of amplifiers, the most robust one gains
+most from a rate at which the least robust one has 90 000 times its loss after 50 updates; 3000 more updates do not
+repair it (experiments/RECIPES.md, "The rate that a model can take").
 """
 
 import numpy as np
@@ -16,16 +16,17 @@ _MOST_HALVINGS = 12
 
 
 def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
-    """The progress to go on from: after the first updates, at the rate of each student's config, or a lower one.
+    """The progress after the first updates, at the learning rate of each student's config or a lower one.
 
-    The first updates of the run are tried. A rate is kept if then, on the validation batches, the average that would be
-    exported has not lost more than is allowed (`RateSearchConfig`); else they are tried again at half of it. Each
-    student's trials are those that it would have alone. The last ones are part of the run: it goes on from there. After
-    twelve halvings it begins at the rate that is left.
+    The first updates of the run are a trial. A student keeps its rate if the validation loss of its averaged parameters
+    has not risen by more than the config allows (`RateSearchConfig`). Otherwise the trial is repeated at half the rate.
+    The result for each student is the same as if it were trained alone. The last trial is part of the run, which
+    continues from there. After twelve halvings the run begins at the rate reached, without another trial.
 
     Args:
-        hooks: told of every update of every trial, each trial from update 1; asked before each update whether to stop,
-            and then the run is before its first update. Nothing is saved.
+        run: the compiled functions.
+        hooks: `on_update` gets the updates of every trial, each trial from update 1. If `should_stop` returns true, the
+            run stays before its first update. Nothing is saved.
     """
     search = run.config.rate_search if isinstance(run.config, FineTuneConfig) else None
     if search is None:

@@ -1,7 +1,7 @@
 """The functions of a run, built from its config and compiled once each, for all its students.
 
-Several students of one shape are trained in one program: other teachers, other seeds, other weights in the loss, other
-learning rates. Each learns as it would alone.
+One program trains several students of one shape, with different teachers, seeds, loss weights or learning rates. The
+result for each student is the same as if it were trained alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,21 +25,21 @@ from jaxalias.training.sources import Batch, Known, Source
 from jaxalias.training.step import Setup, Student
 
 STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording", "strings")
-"""Streams of random numbers: each has the key of the run folded with its place here. Append only."""
+"""Streams of random numbers. The key of a stream is the key of the run, folded with its index here. Append only."""
 
 
 class Run(NamedTuple):
-    """Compiled functions of all students: the first axis of every array. Tuples have one entry a source."""
+    """Compiled functions for all students, the first axis of every array. Tuples have one entry for each source."""
 
-    start: Callable[[Sequence[float]], Student]  # at the learning rate of each
-    draw: tuple[Callable[[int], Batch], ...]  # the batch of a number; the seed and the number decide all of it
+    start: Callable[[Sequence[float]], Student]  # from the learning rate of each
+    draw: tuple[Callable[[int], Batch], ...]  # the batch with a number; it depends only on seed and number
     begin: tuple[Callable[[Params, Batch], State], ...]  # memories before the first frame of a batch
     update: Callable[[Student, Sequence[Batch], Any], tuple[Student, dict[str, Array]]]
     validate: Callable[[Params], dict[str, Array]]
     sources: tuple[Source, ...]
-    config: FineTuneConfig | PretrainConfig  # of the first student; the others share all that the loop asks for
-    rates: tuple[float, ...]  # learning rate of each, as its config has it
-    held_out: tuple[Batch, ...]  # what validation plays
+    config: FineTuneConfig | PretrainConfig  # of the first student; all students agree in what the loop needs
+    rates: tuple[float, ...]  # the learning rate in each student's config
+    held_out: tuple[Batch, ...]  # the validation batches
 
 
 class Program(NamedTuple):
@@ -53,22 +53,23 @@ class Program(NamedTuple):
         return students.over_rows(self.mesh, f, ins, outs)
 
     def each(self, f: Callable) -> Callable:
-        """f of one student for all."""
+        """Apply f, a function of one student, to all students."""
         return students.each(self.mesh, f)
 
 
 def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model: Model | None = None) -> Run:
-    """Build the functions of a run that fine-tunes copies of one teacher, or of several of one shape.
+    """Build the functions of a run that fine-tunes copies of one teacher, or of several teachers of one shape.
 
     Args:
-        tasks: their configs may differ in seed, learning rate, and the weights of the loss. The run casts the
-            parameters to `config.precision`.
-        sample_rate: Hz, that of the model files.
-        teacher_model: the teachers', where it is another than the students'; these then have `initial` parameters.
+        model: of the students.
+        tasks: one for each student. Their configs may differ in seed, learning rate, and the weights of the loss. The
+            run casts the parameters to `config.precision`.
+        sample_rate: Hz, of the model files.
+        teacher_model: of the teachers, if it differs from the students'; the tasks then have `initial` parameters.
 
     Raises:
-        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame), or asks for
-            float64 without JAX's 64-bit mode, or for a curvature that takes gigabytes; configs that differ in other
+        ValueError: the config does not suit the sample rate (low-pass, frame shorter than an NMR frame), or needs
+            float64 without JAX's 64-bit mode, or a curvature that takes gigabytes; configs that differ in other
             ways; music that is missing or too short; teachers with another number of knobs; or a teacher that is silent
             or not finite.
     """
@@ -109,11 +110,17 @@ def assemble(
     seeds: Sequence[int],
     rates: Sequence[float],
 ) -> Run:
-    """A run on any sources; the keyword arguments have one entry a student.
+    """A run with any sources. The keyword arguments have one entry for each student.
 
     Args:
-        known: what the sources' `complete` takes.
-        weights: of the terms by name.
+        model: of the students.
+        every: the sources.
+        config: of the first student.
+        initial: parameters.
+        known: the first argument of the sources' `complete`.
+        weights: of the terms, by name.
+        seeds: of the random numbers.
+        rates: learning rates.
     """
     mesh = students.mesh_for(len(initial))
     apart, whole = students.layout(mesh, students=True), students.layout(mesh, students=False)
@@ -146,7 +153,7 @@ def assemble(
 
 
 def stream(key: Key[Array, ""], name: str, number: Any) -> Key[Array, ""]:
-    """The key of so many a draw from a named stream of random numbers of a run."""
+    """The key of draw `number` from a named stream of random numbers."""
     return jax.random.fold_in(jax.random.fold_in(key, STREAMS.index(name)), number)
 
 
@@ -182,7 +189,7 @@ def _begin(program: Program, index: int, params: Params, batch: Batch) -> State:
 
 
 def _start(program: Program, keys: Array, known: Known, params: Params, rates: Array) -> Student:
-    """The memories are those before the first batch of each source, from zero parameters of the same shapes."""
+    """The memories have the shapes of those before the first batch of each source, and are zero."""
 
     def one(params: Params, rate: Array, key: Array, known: Known) -> Student:
         def memory(source: Source) -> State:
@@ -226,7 +233,7 @@ def _validate(program: Program, weights: dict, params: Params, batches: Sequence
 
 
 def _over_frames(program: Program, source: Source, params: Params, batch: Batch, weights: dict) -> dict[str, Array]:
-    """The loss of one source and its terms, frame after frame."""
+    """The loss of one source and its terms, for each frame."""
 
     def next_frame(memory: State, index: Array) -> tuple[State, dict[str, Array]]:
         frame = sources.frame(batch, index)

@@ -1,4 +1,4 @@
-"""One update of one student: draw -> play -> compare -> step. Nothing here knows of other students or of devices."""
+"""One update of one student: draw -> play -> compare -> step. Independent of other students and of devices."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ from jaxalias.training.sources import Batch, Source, frame
 
 
 class Student(NamedTuple):
-    """All that one update changes."""
+    """Everything that one update changes."""
 
     params: Params
     average: Params  # exponential moving average of params; params themselves without one
     optimiser: optax.OptState
-    rate: Float[Array, ""]  # learning rate before its schedule; stays as it is
-    memories: tuple[State, ...]  # of the model for every row of each source, behind its last frame
+    rate: Float[Array, ""]  # learning rate before the schedule; constant
+    memories: tuple[State, ...]  # state of the model for every row of each source, after the last frame
 
 
 class Setup(NamedTuple):
@@ -29,11 +29,11 @@ class Setup(NamedTuple):
     sources: tuple[Source, ...]
     learn: Learn
     optimiser: optax.GradientTransformationExtraArgs
-    keep: float  # of the average, from one update to the next
+    keep: float  # decay of the average per update
 
 
 def start(params: Params, rate: Float[Array, ""], setup: Setup, memories: tuple[State, ...]) -> Student:
-    """Before the first update."""
+    """The student before the first update."""
     return Student(params, jax.tree.map(jnp.copy, params), setup.optimiser.init(params), rate, memories)
 
 
@@ -43,12 +43,15 @@ def train_step(
     """One optimiser update on one frame of a batch of every source.
 
     Args:
-        weights: of the terms in the loss, by name.
-        key: of the random signs that sample the curvature.
-        number: of the updates before this one; it says which frame of a batch is next.
+        student: before the update.
+        batches: one for each source.
+        weights: of the terms of the loss, by name.
+        key: for the random signs that sample the curvature.
+        number: the number of earlier updates; it determines which frame of a batch is next.
+        setup: sources and optimiser of the run.
 
     Returns:
-        The student, and its loss, the terms by name, and under "finite" whether all its parameters are numbers.
+        The student, and a dict with its loss, the terms by name, and "finite": true if all its parameters are finite.
     """
     frames = [frame(batch, number % source.frames) for source, batch in zip(setup.sources, batches, strict=True)]
     learned = setup.learn(student.params, weights, frames, student.memories, key, number)
@@ -63,5 +66,5 @@ def train_step(
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether every number is one."""
+    """True if every number is finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

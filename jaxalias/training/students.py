@@ -1,9 +1,10 @@
-"""Students side by side, and the rows of a batch spread over devices: GPUs, TPU cores, or the cores of a CPU.
+"""Many students in one program, and the rows of a batch distributed over devices: GPUs, TPU cores, or cores of a CPU.
 
-Students do not depend on each other, nor rows before they meet in a loss, so each device takes its share of both and
-runs the same program on it; JAX adds up the gradients. Nothing else in the code knows of either. A CPU is one device to
-JAX, which runs a small network on little more than one core of it; `jax.config.update("jax_num_cpu_devices", n)` before
-the first computation makes it n devices. With several hosts (`jax.distributed`) the devices are those of all hosts.
+Students are independent of each other, and rows are independent until a loss combines them. So each device gets a share
+of both and runs the same program on it; JAX sums the gradients. No other module handles students or devices. To JAX, a
+CPU is one device, and a small network uses little more than one core of it. `jax.config.update("jax_num_cpu_devices",
+n)` before the first computation makes it n devices. With several hosts (`jax.distributed`) the devices are those of all
+hosts.
 """
 
 import math
@@ -18,14 +19,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 _STUDENTS, _ROWS = "students", "rows"
 Axes = Any
-"""A pytree prefix: 0 where arrays have the rows first, -1 where they have none."""
+"""A pytree prefix: 0 for arrays with the rows first, -1 for arrays without rows."""
 
 
 def mesh_for(students: int, *, local: bool = False) -> Mesh:
-    """All devices, or those of this host (`local`): first told apart by student, the rest by row.
+    """A mesh (students, rows) of all devices, or of those of this host (`local`).
 
-    An accelerator takes its students at once. A CPU, which gains nothing from that, takes them one after the other, so
-    its devices share the rows.
+    An accelerator computes its students at the same time. A CPU gains nothing from that and computes them one after the
+    other, so its devices share the rows instead.
     """
     devices = np.array(jax.local_devices() if local else jax.devices())
     by_student = 1 if on_cpu(devices) else math.gcd(students, devices.size)
@@ -33,15 +34,15 @@ def mesh_for(students: int, *, local: bool = False) -> Mesh:
 
 
 def on_cpu(devices: np.ndarray) -> bool:
-    """Whether these devices are cores of a CPU."""
+    """True if these devices are cores of a CPU."""
     return devices.flat[0].platform == "cpu"
 
 
 def each(mesh: Mesh, f: Callable) -> Callable:
-    """f, which knows one student, for all: every array gets them as its first axis."""
+    """Apply f, a function of one student, to all students: the first axis of every array."""
 
     def all_students(*arguments: Any) -> Any:
-        if jax.tree.leaves(arguments)[0].shape[0] == 1:  # without a loop around it
+        if jax.tree.leaves(arguments)[0].shape[0] == 1:  # one student needs no loop
             alone = f(*jax.tree.map(lambda a: a[0], arguments))
             return jax.tree.map(lambda a: a[None], alone)
         if on_cpu(mesh.devices):
@@ -52,12 +53,14 @@ def each(mesh: Mesh, f: Callable) -> Callable:
 
 
 def over_rows(mesh: Mesh, f: Callable, ins: Axes, outs: Axes) -> Callable:
-    """f on every device's share of the rows; its gradient by what every device holds whole is summed.
+    """f on every device's share of the rows. Gradients of arguments without rows are summed over the devices.
 
-    Where the rows cannot be shared evenly, the last one is repeated, and what comes of the copies is dropped.
+    If the devices cannot share the rows equally, the last row is repeated, and the results of the copies are dropped.
 
     Args:
-        f: a function that treats rows alike and apart, one axes entry an argument.
+        mesh: from `mesh_for`.
+        f: a function that treats all rows alike and independently.
+        ins: one axes entry for each argument.
         outs: one entry for the whole result, or a tuple.
     """
     devices = mesh.shape[_ROWS]
@@ -81,17 +84,17 @@ def over_rows(mesh: Mesh, f: Callable, ins: Axes, outs: Axes) -> Callable:
 
 
 def layout(mesh: Mesh, *, students: bool) -> NamedSharding:
-    """How arrays lie on the devices: with students first, each on its own ones; without, whole on all of them."""
+    """The sharding of arrays: with `students`, each student on its own devices; else a whole copy on every device."""
     return NamedSharding(mesh, PartitionSpec(_STUDENTS) if students else PartitionSpec())
 
 
 def to_host(tree: Any) -> Any:
-    """As numpy arrays, whole on every host; all of them have to call it."""
+    """Convert to numpy arrays, whole on every host. With several hosts, all of them must call it."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def any_host(flag: bool) -> bool:
-    """Whether it is set on one of the hosts; all of them have to ask."""
+    """True if `flag` is true on any host. All hosts must call it."""
     return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())

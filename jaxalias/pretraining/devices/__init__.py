@@ -1,7 +1,7 @@
-"""Virtual devices: circuits that are solved as differential equations, so that what they play has no aliases.
+"""Virtual devices: circuits simulated as differential equations, whose output has no aliases.
 
-They stand in for a recording where there is none: to train a model of (`pretrain.py --device`), and to compare it
-with (`evaluate.py --device`, columns -R). The dictionary below is all that the commands know of them.
+They replace a recording: to train a model (`pretrain.py --device`), and as a reference for it (`evaluate.py --device`,
+columns -R). The commands use the dictionary below only.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ DEVICES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "clipper": clipper.play,
     **{name: partial(simulation.play, circuit) for name, circuit in _CIRCUITS.items()},
 }
-"""By name: functions of (x (b, t) at full scale 1, sample rate in Hz) to what the device makes of it, (b, t)."""
+"""By name: functions from (x (b, t) at full scale 1, sample rate in Hz) to the output of the device, (b, t)."""
 
 
 def version(name: str) -> str:
-    """All that a device's sound depends on: when this changes, what was played before is out of date."""
+    """Everything that affects the output of a device. If it changes, earlier recordings are out of date."""
     settings = (simulation.OVERSAMPLING, simulation.NEWTON_STEPS, simulation.LANES, simulation.LEAD_IN_S)
     return repr((name, _CIRCUITS.get(name), settings))

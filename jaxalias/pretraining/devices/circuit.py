@@ -1,12 +1,12 @@
 """A circuit of resistors, capacitors, diodes and bipolar transistors as a differential equation of its node voltages.
 
-Kirchhoff's current law at every node but ground and the supply, which are fixed:
+Kirchhoff's current law at every node except ground and the supply, whose voltages are fixed:
 
     C dv/dt + G v + P e(Q v) = s + b u,    e_k(w) = I_s (exp(w / n V_T) - 1)
 
-u is the voltage of the source, w = Q v the junction voltages: of each diode, then base-emitter and base-collector of
-each transistor. Diodes are Shockley's; transistors are Ebers-Moll's in transport form
-(Ebers and Moll 1954; what SPICE has without its refinements):
+u is the voltage of the source. w = Q v are the junction voltages: of each diode, then base-emitter and base-collector
+of each transistor. Diodes follow Shockley's equation, transistors the transport form of Ebers and Moll (1954), which is
+SPICE's model without its refinements:
 i_C = e_BE - (1 + 1/beta_R) e_BC and i_B = e_BE / beta_F + e_BC / beta_R, with constant junction capacitances.
 """
 
@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 GROUND, SUPPLY, SOURCE = "ground", "supply", "source"
-"""Voltages that are given: 0, the battery's, the input."""
+"""Nodes with known voltages: 0, the battery, the input."""
 
 _THERMAL_V = 25.85e-3  # V_T = k T / q at 300 K
 
 
 class Transistor(NamedTuple):
-    """An NPN transistor; a PNP circuit is that of NPNs with all voltages turned over."""
+    """An NPN transistor. A PNP circuit equals an NPN circuit with all voltages negated."""
 
     collector: str
     base: str
@@ -45,7 +45,7 @@ class Diode(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """Components by name: (from node, to node, value). Two circuits are one only if they are the same object."""
+    """Components by name: (from node, to node, value). Circuits are compared by identity, not by content."""
 
     resistors: dict[str, tuple[str, str, float]]  # ohm
     capacitors: dict[str, tuple[str, str, float]]  # farad
@@ -53,12 +53,12 @@ class Circuit:
     transistors: dict[str, Transistor]
     supply_v: float
     output: str  # its node
-    input_v: float  # at the source for an input of 1
-    output_per_v: float  # the output for 1 V at the output node; negative turns an inverting circuit back over
+    input_v: float  # volt at the source for an input of 1
+    output_per_v: float  # output for 1 V at the output node; negative for an inverting circuit
 
 
 class Equations(NamedTuple):
-    """The matrices of the module's equation; one row a node, one column of P and row of Q a junction."""
+    """The matrices of the module's equation. One row is a node; a column of P and a row of Q are a junction."""
 
     capacitance: np.ndarray
     conductance: np.ndarray
@@ -109,10 +109,10 @@ def equations(circuit: Circuit) -> Equations:
 
 
 def operating_point(circuit: Circuit) -> np.ndarray:
-    """Node voltages at rest, (nodes,): the battery is turned up slowly, each time solved by Newton's method.
+    """Node voltages at rest, (nodes,): Newton's method while the supply voltage rises in steps from 0.
 
     Raises:
-        ArithmeticError: no solution was found; the circuit is not what it should be.
+        ArithmeticError: no solution was found; the circuit is wrong.
     """
     c = equations(circuit)
     v = np.zeros(len(c.constant))
@@ -132,7 +132,7 @@ def operating_point(circuit: Circuit) -> np.ndarray:
 
 
 def nodes(circuit: Circuit) -> list[str]:
-    """Whose voltages the equations are about, in their order."""
+    """The nodes with unknown voltages, in the order of the equations."""
     ends = [node for a, b, _ in (*circuit.resistors.values(), *circuit.capacitors.values()) for node in (a, b)]
     ends += [node for d in circuit.diodes.values() for node in (d.anode, d.cathode)]
     ends += [node for t in circuit.transistors.values() for node in (t.collector, t.base, t.emitter)]

@@ -1,6 +1,6 @@
-"""A clipping stage without memory between two filters: the least that aliases, in a dozen lines.
+"""A clipping stage without memory between two filters: the simplest device that aliases, in a dozen lines.
 
-First-order high-pass, biased tanh, first-order low-pass, at sixteen times the rate.
+First-order high-pass, biased tanh, first-order low-pass, at sixteen times the sample rate.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ _COUPLING_HZ, _TONE_HZ = 40.0, 14_000.0
 
 
 def play(x: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What the stage makes of signals (b, t), about 1 at full scale: (b, t), float64, its offset at rest removed."""
+    """The output of the stage for signals (b, t), about 1 at full scale: (b, t), float64, zero at rest."""
     high_rate = sample_rate * OVERSAMPLING
     signal = scipy.signal.resample_poly(x, OVERSAMPLING, 1, axis=1)
     signal = _first_order(signal, "highpass", _COUPLING_HZ, high_rate)

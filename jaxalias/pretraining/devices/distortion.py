@@ -1,16 +1,16 @@
-"""A diode clipper with a tone control: a hot signal through a resistor into two diodes back to back.
+"""A diode clipper with a tone control: a strong signal through a resistor into two antiparallel diodes.
 
 The clipper is that of Yeh, Abel and Smith, "Simulation of the diode limiter in guitar distortion circuits by numerical
 solution of ordinary differential equations" (DAFx-07): 2.2 kohm, 10 nF, 1N4148 with their I_s = 2.52 nA and n = 1.752.
-It is driven by an ideal amplifier, a gain of 500 for a guitar of 0.2 V, behind a coupling capacitor; after it comes the
-tone control of the Big Muff (a low-pass and a high-pass, mixed half and half) with that pedal's values.
+An ideal amplifier with a coupling capacitor drives it, with a gain of 500 for a guitar of 0.2 V. The tone control of
+the Big Muff follows (a low-pass and a high-pass, mixed half and half), with that pedal's values.
 """
 
 from jaxalias.pretraining.devices.circuit import GROUND, SOURCE, Circuit, Diode
 
 
 def diode_1n4148(anode: str, cathode: str) -> Diode:
-    """With the paper's values."""
+    """A 1N4148 diode with the values of that paper."""
     return Diode(anode, cathode, saturation_a=2.52e-9, ideality=1.752)
 
 

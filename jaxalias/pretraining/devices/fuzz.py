@@ -1,10 +1,10 @@
-"""A fuzz: the clipping stage of the Big Muff Pi, a transistor with diodes in its feedback, driven hard.
+"""A fuzz: the clipping stage of the Big Muff Pi, a transistor with diodes in its feedback, at high gain.
 
-A common-emitter stage whose collector feeds back to its base through a resistor (bias), a capacitor (470 pF, which
-takes the treble off) and, behind 100 nF, two diodes back to back. The pedal has two such stages behind a booster;
-here is one behind an ideal amplifier, a gain of 30 for a guitar of 0.2 V. Values as commonly published for the pedal of
-the 1970s, with a transistor of the order of a 2N5133's data sheet; not measured on a unit. The diodes are the 1N4148 of
-Yeh, Abel and Smith (see `distortion`).
+A common-emitter stage. Its collector feeds back to its base through a resistor (bias), a capacitor (470 pF, which
+attenuates the treble) and, in series with 100 nF, two antiparallel diodes. The pedal has two such stages after a
+booster; here is one after an ideal amplifier, with a gain of 30 for a guitar of 0.2 V. The values are those commonly
+published for the pedal of the 1970s, with a transistor similar to the data sheet of a 2N5133; they were not measured on
+a unit. The diodes are the 1N4148 of Yeh, Abel and Smith (see `distortion`).
 """
 
 from jaxalias.pretraining.devices.circuit import GROUND, SOURCE, SUPPLY, Circuit, Transistor

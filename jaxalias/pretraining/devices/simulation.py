@@ -1,10 +1,11 @@
-"""Play signals through a circuit: up to a high rate, an implicit method step by step, and back down.
+"""Simulate a circuit for given inputs: upsampling, an implicit integration method, downsampling.
 
-Integration is the second-order backward differentiation formula (BDF2, Gear's method), which is stable however
-stiff the circuit is: C (3 v - 4 v' + v'') / 2T + G v + P e(Q v) = s + b u. Solved for v it leaves one equation for
-the junction voltages w = Q v alone, w + F e(w) = w_linear, which takes a fixed number of Newton steps. Voltages and
-currents are counted from those at rest: then rest stays rest, and no rounding of the bias piles up in it.
-Everything is in float64 and needs JAX's 64-bit mode. Resampling is libsoxr's (see `jaxalias.signals.audio_files`).
+Integration is the second-order backward differentiation formula (BDF2, Gear's method), which is stable for stiff
+circuits: C (3 v - 4 v' + v'') / 2T + G v + P e(Q v) = s + b u. Solving for v leaves one equation for
+the junction voltages w = Q v alone, w + F e(w) = w_linear, solved by a fixed number of Newton steps. Voltages and
+currents are relative to their values at rest. So a circuit at rest stays at rest, and rounding errors of the bias do
+not accumulate. Everything is in float64 and needs JAX's 64-bit mode. libsoxr resamples (see
+`jaxalias.signals.audio_files`).
 """
 
 from collections.abc import Callable, Iterator
@@ -20,15 +21,15 @@ from jaxalias.pretraining.devices.circuit import Circuit, Equations, equations, 
 from jaxalias.signals.dsp import require_precision
 
 OVERSAMPLING = 96
-NEWTON_STEPS = 5  # the tests hold what they leave over
-LANES, LEAD_IN_S = 64, 1.0  # of one long signal
-_BLOCK = 1024  # samples at the low rate: bounds the memory
-_BEYOND = 512  # samples: how far the resampler's filters look ahead
-_PREDICTED_FROM = 32  # samples
+NEWTON_STEPS = 5  # a test bounds the remaining error
+LANES, LEAD_IN_S = 64, 1.0  # pieces of one long signal; lead-in of each
+_BLOCK = 1024  # samples at the low rate; limits the memory
+_BEYOND = 512  # samples; the look-ahead of the resampler's filters
+_PREDICTED_FROM = 32  # samples; order of the prediction
 
 
 class _State(NamedTuple):
-    """Node voltages of this sample and the one before, from those at rest; junction voltages; tuples of (b,)."""
+    """Node voltages of this sample and the one before, relative to rest, and junction voltages; tuples of (b,)."""
 
     v: tuple[jax.Array, ...]
     before: tuple[jax.Array, ...]
@@ -36,13 +37,15 @@ class _State(NamedTuple):
 
 
 def play(circuit: Circuit, x: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What the circuit, at rest before, makes of signals.
+    """The output of the circuit, at rest before, for given inputs.
 
-    One long signal is cut into `LANES` pieces that are played side by side, each after `LEAD_IN_S` of what comes
-    before it, from rest: longer than the circuits here remember.
+    A long signal is cut into `LANES` pieces, which are simulated in parallel. Each starts from rest with a lead-in of
+    `LEAD_IN_S`, which is longer than the memory of the circuits here.
 
     Args:
+        circuit: the device.
         x: inputs (b, t), full scale 1.
+        sample_rate: Hz.
 
     Returns:
         Outputs (b, t), float64, without delay.
@@ -61,7 +64,7 @@ def play(circuit: Circuit, x: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _continued(x: np.ndarray) -> np.ndarray:
-    """A signal (t,) and how it would go on, by linear prediction: a jump to zero would ring into its last samples."""
+    """A signal (t,) continued by linear prediction, because a jump to zero would cause ringing in its last samples."""
     order = min(_PREDICTED_FROM, len(x) // 3)
     past = np.lib.stride_tricks.sliding_window_view(x[-16 * order :], order + 1)
     weights = np.linalg.lstsq(past[:, :order], past[:, order], rcond=1e-12)[0]
@@ -87,7 +90,7 @@ def _side_by_side(circuit: Circuit, x: np.ndarray, sample_rate: int) -> np.ndarr
 
     parts = []
     for block in _of_one_length(high(), _BLOCK * OVERSAMPLING):
-        padded = np.pad(block, ((0, _BLOCK * OVERSAMPLING - len(block)), (0, 0)))  # the last one: compiled once
+        padded = np.pad(block, ((0, _BLOCK * OVERSAMPLING - len(block)), (0, 0)))  # one shape, compiled once
         state, y = step(state, padded)
         parts.append(down.resample_chunk(np.asarray(y)[: len(block)]))
     parts.append(down.resample_chunk(np.zeros((0, len(x))), last=True))
@@ -116,7 +119,7 @@ def _at_rest(circuit: Circuit, batch: int) -> _State:
 
 @lru_cache
 def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
-    """The compiled (state, u (t, b)) -> (state, y (t, b)) of a circuit at a rate."""
+    """The compiled (state, u (t, b)) -> (state, y (t, b)) of a circuit at a sample rate."""
     c = equations(circuit)
     per_step = c.capacitance * rate_hz
     solved = np.linalg.inv(1.5 * per_step + c.conductance)
@@ -130,7 +133,7 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
         past = [2 * a - 0.5 * b for a, b in zip(state.v, state.before, strict=True)]
         linear = [
             row + drive[i] * u for i, row in enumerate(_times(from_voltages, past))
-        ]  # what v would be if the junctions' currents stayed as at rest
+        ]  # v for junction currents equal to those at rest
         w = _junctions(c, rest, at_rest, feedback, _times(c.junctions, linear), state.w)
         current = [s * jnp.exp(x / n) - e for s, x, n, e in zip(c.saturation_a, w, c.thermal_v, at_rest, strict=True)]
         v = tuple(a + b for a, b in zip(linear, _times(from_junctions, current), strict=True))
@@ -143,7 +146,7 @@ def _stepper(circuit: Circuit, rate_hz: float) -> Callable:
 def _junctions(
     c: Equations, rest: np.ndarray, at_rest: np.ndarray, feedback: np.ndarray, linear: list, w: Any
 ) -> list[jax.Array]:
-    """w + F e(w) = w_linear, by Newton's method from the sample before."""
+    """Solve w + F e(w) = w_linear by Newton's method, starting from the sample before."""
     w = list(w)
     for _ in range(NEWTON_STEPS):
         grown = [s * jnp.exp(x / n) for s, x, n in zip(c.saturation_a, w, c.thermal_v, strict=True)]
@@ -158,13 +161,13 @@ def _junctions(
 
 
 def _limited(before: jax.Array, after: jax.Array, thermal_v: float) -> jax.Array:
-    """A step up grows like a logarithm where the junction conducts: what the exponential makes of it is as wanted."""
+    """Limit an upward Newton step to its logarithm where the junction conducts, or the exponential would overflow."""
     start = jnp.maximum(before, jnp.minimum(after, 0))
     return jnp.where(after > before, start + thermal_v * jnp.log1p((after - start).clip(0) / thermal_v), after)
 
 
 def _solve(matrix: list[list], right: list) -> list:
-    """Gauss's elimination, written out: each entry is an array over the signals."""
+    """Gaussian elimination, written out: each entry is an array over the signals."""
     size = len(right)
     matrix, right = [list(row) for row in matrix], list(right)
     for k in range(size):
@@ -179,7 +182,7 @@ def _solve(matrix: list[list], right: list) -> list:
 
 
 def _times(matrix: np.ndarray, rows: Any) -> list:
-    """A constant matrix times rows of arrays; zeros cost nothing."""
+    """A constant matrix times rows of arrays. Zero entries cost nothing."""
     return [
         sum((float(m) * row for m, row in zip(line, rows, strict=True) if m), start=jnp.zeros_like(rows[0]))
         for line in matrix

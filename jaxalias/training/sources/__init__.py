@@ -1,7 +1,9 @@
-"""Where the training signals of a run come from: tones, periodic tones, music (section 2.5).
+"""The sources of training signals: tones, periodic tones, strings, music (section 2.5).
 
-A source is a bundle of pure functions. To add one, write a file here with a function that returns a `Source`, and one
-line in `jaxalias.training.plan.sources_of`.
+A source is a bundle of pure functions. To add one, write a file here with a function that returns a `Source`, and add
+one line to `jaxalias.training.plan.sources_of`. Tones with a lead-in (`tones`) and music (`music`) suit any model.
+Tones that repeat after a whole number of samples, sines (`periodic_tones`) or strings with overtones (`string_tones`),
+suit networks without recurrence.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from jaxalias.models import Params, State
 
 
 class Material(NamedTuple):
-    """Music and what the teacher makes of it."""
+    """Music and the teacher's output for it."""
 
     x: Float[Array, "t"]
     y: Float[Array, "t"]
@@ -24,37 +26,37 @@ class Material(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the targets of one student are made from."""
+    """The data from which the targets of one student are computed."""
 
     teacher: Params
-    material: dict[str, Any]  # by the name of its source; of music a `Material`
+    material: dict[str, Any]  # by the name of its source; a `Material` for music
     held_out: dict[str, Any]  # likewise, for validation
 
 
 class Batch(NamedTuple):
-    """What one draw of a source gives. The first axis of every array is the row."""
+    """The result of one draw of a source. The first axis of every array is the row."""
 
-    lead_in: Any  # what `Source.begin` plays before the first frame
-    inputs: Any  # what `Source.play` plays: the second axis is the frame
+    lead_in: Any  # input of `Source.begin`, before the first frame
+    inputs: Any  # input of `Source.play`: the second axis is the frame
     targets: Float[Array, "b frame t"]
-    about: Any  # what the terms need to know of each row (`jaxalias.losses.terms.Term`)
+    about: Any  # data of each row for the terms (`jaxalias.losses.terms.Term`)
 
 
 class Source(NamedTuple):
-    """A source of training signals, of one student.
+    """A source of training signals, for one student.
 
     draw: key -> the random choices of one batch, a pytree of arrays with the rows first.
-    complete: (Known, choices) -> Batch, each row by itself, so that rows can be spread over devices.
-    held_out: choices of the batch that validation plays.
+    complete: (Known, choices) -> Batch, each row independently, so that devices can share the rows.
+    held_out: the choices of the validation batch.
     begin: (params, lead-in) -> memory of the model before the first frame.
-    play: (params, inputs of one frame, memory) -> (estimate (b, t), memory). Sources that share this function and the
-        length of a frame are played in one call.
+    play: (params, inputs of one frame, memory) -> (estimate (b, t), memory). Sources with the same function and the
+        same length of a frame are played in one call.
     terms: of its loss.
     """
 
     name: str
     rows: int
-    frames: int  # in one draw, one update each
+    frames: int  # per draw; one update uses one frame
     draw: Callable[[Key[Array, ""]], Any]
     complete: Callable[[Known, Any], Batch]
     held_out: Any
@@ -78,7 +80,7 @@ def frame(batch: Batch, index: Any) -> Frame:
 
 
 def cut(x: Float[Array, "b samples"], samples: int) -> Float[Array, "b frame t"]:
-    """Frames of so many samples side by side; what is left after the last whole one is dropped."""
+    """Consecutive frames of `samples` samples; samples after the last whole frame are dropped."""
     count = x.shape[1] // samples
     return x[:, : count * samples].reshape(x.shape[0], count, samples)
 
@@ -86,18 +88,25 @@ def cut(x: Float[Array, "b samples"], samples: int) -> Float[Array, "b frame t"]
 def play_together(
     sources: Sequence[Source], params: Params, inputs: Sequence[Any], memories: Sequence[State], spread: Callable
 ) -> tuple[list[Float[Array, "b t"]], list[State]]:
-    """One frame of every source; those that share `play` and the length of a frame in one call, row behind row.
+    """One frame of every source. Sources with the same `play` and the same frame length are played in one call.
 
     Args:
+        sources: of the run.
+        params: of the student.
+        inputs: of one frame, for each source.
+        memories: before the frame, for each source.
         spread: (f, axes in, axes out) -> f on every device's share of the rows (`jaxalias.training.students`).
+
+    Returns:
+        The estimates and the memories after the frame, for each source.
     """
     groups: dict[Any, list[int]] = {}
-    for index, (source, heard) in enumerate(zip(sources, inputs, strict=True)):
-        groups.setdefault((source.play, tuple(leaf.shape[1:] for leaf in jax.tree.leaves(heard))), []).append(index)
+    for index, (source, rows) in enumerate(zip(sources, inputs, strict=True)):
+        groups.setdefault((source.play, tuple(leaf.shape[1:] for leaf in jax.tree.leaves(rows))), []).append(index)
     estimates, after = list(inputs), list(memories)
     for (play, _), members in groups.items():
-        heard, before = (_joined([parts[i] for i in members]) for parts in (inputs, memories))
-        played = spread(play, (-1, 0, 0), 0)(params, heard, before)
+        rows, before = (_joined([parts[i] for i in members]) for parts in (inputs, memories))
+        played = spread(play, (-1, 0, 0), 0)(params, rows, before)
         start = 0
         for i in members:
             end = start + jax.tree.leaves(inputs[i])[0].shape[0]

@@ -1,8 +1,8 @@
-"""Music and the alias-free teacher's answer to it: the source that keeps what a model did well.
+"""Music and the alias-free teacher's output for it: the source that preserves the tone of the model.
 
-The target is the teacher at a multiple of its rate, decimated (`jaxalias.targets.oversampling`): the same weights,
-their aliases 60 dB and more further down. It is computed once, before the run (`excerpts`), or, where it depends on
-what is drawn, when it is drawn (`performed`).
+The target is the teacher at a multiple of its sample rate, decimated (`jaxalias.targets.oversampling`): the same
+weights, with aliases lower by 60 dB or more. It is computed once, before the run (`excerpts`), or at each draw if it
+depends on what is drawn (`performed`).
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from jaxalias.targets.oversampling import oversample
 from jaxalias.training.sources import Batch, Known, Material, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
 
-HELD_OUT = 12  # validation excerpts, side by side over all of the material that is held out
+HELD_OUT = 12  # validation excerpts, evenly spaced over the held-out material
 
 
 class Choices(NamedTuple):
-    """Where excerpts begin, as a share of where they can; where the knobs stand; the samples of silence in front."""
+    """The start of each excerpt (0: first possible, 1: last possible), its knobs, and samples of silence in front."""
 
     place: Float[Array, "b"]
     knobs: Float[Array, "b knob"]
@@ -34,7 +34,17 @@ class Choices(NamedTuple):
 def excerpts(
     model: Model, config: MusicConfig, name: str, sample_rate: int, play: Callable, *, settling: int, dtype: str
 ) -> Source:
-    """Excerpts from anywhere in the material, each place as likely as any other; their past is the lead-in."""
+    """Excerpts from anywhere in the material; every start has the same probability. The samples before are the lead-in.
+
+    Args:
+        model: of the student.
+        config: length and number of excerpts, loss.
+        name: of the source, and of its material.
+        sample_rate: Hz.
+        play: of the source (see `Source`).
+        settling: samples of lead-in.
+        dtype: of the random numbers.
+    """
     shape = _Shape(config, sample_rate, settling)
 
     def draw(key: Key[Array, ""]) -> Choices:
@@ -55,12 +65,15 @@ def performed(
     model: Model, teacher_model: Model, config: MusicConfig, name: str, sample_rate: int, play: Callable,
     *, settling: int, dtype: str,
 ) -> Source:  # fmt: skip
-    """Excerpts that the teacher plays when they are drawn: with knobs at a drawn position, or from its first sample on.
+    """Excerpts that the teacher plays at each draw, because their knobs or their beginning are drawn too.
 
     Args:
-        settling: samples of the past of an excerpt. With 0 each begins as a player does: in the model's initial state,
-            with silence of any length up to all of the excerpt, then music. A recurrent model that is never trained
-            there may begin with a thump.
+        model: of the student.
+        teacher_model: of the teacher.
+        settling: samples of lead-in. 0: each excerpt starts from the model's initial state, as in a player, with random
+            silence of up to the whole excerpt, then music. Without this training, a recurrent model may begin with an
+            audible transient.
+        config, name, sample_rate, play, dtype: as for `excerpts`.
     """
     shape = _Shape(config, sample_rate, settling)
 
@@ -79,10 +92,10 @@ def performed(
         x = jnp.where(jnp.arange(x.shape[1]) < choices.silence[:, None], 0, x)
         knobs = jnp.repeat(choices.knobs, config.oversampling, axis=0)
 
-        def answer(x: Float[Array, "branches t"]) -> Float[Array, "branches t"]:
+        def output(x: Float[Array, "branches t"]) -> Float[Array, "branches t"]:
             return teacher_model.apply(known.teacher, x, teacher_model.initial_state(known.teacher, len(x), knobs))[0]
 
-        y = jax.lax.stop_gradient(oversample(answer, config.oversampling)(x))
+        y = jax.lax.stop_gradient(oversample(output, config.oversampling)(x))
         return _batch(x, y[:, settling:], choices.knobs, material, shape)
 
     place = jnp.linspace(0, 1, HELD_OUT, dtype=dtype)
@@ -95,7 +108,7 @@ def performed(
 
 
 def least_samples(config: MusicConfig, sample_rate: int, settling: int) -> int:
-    """How long the material must be for one excerpt."""
+    """The shortest material for one excerpt, in samples."""
     return settling + _Shape(config, sample_rate, settling).length
 
 
@@ -126,7 +139,7 @@ def _cut(signal: Float[Array, "t"], place: Float[Array, "b"], length: int) -> Fl
 
 
 def material(x: np.ndarray, y: np.ndarray, dtype: str) -> Material:
-    """Music and the teacher's answer to it, ready for a run."""
-    with np.errstate(over="ignore"):  # a power that the precision of the run cannot hold is infinite: the run diverges
+    """Music and the teacher's output for it, on the device, in the precision of the run."""
+    with np.errstate(over="ignore"):  # a power beyond the range of this precision becomes infinite: the run diverges
         power = np.mean(np.square(y)).astype(dtype)
     return Material(jnp.asarray(x, dtype), jnp.asarray(y, dtype), jnp.asarray(power))

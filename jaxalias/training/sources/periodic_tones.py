@@ -1,6 +1,6 @@
-"""Tones that repeat after a whole number of samples: the source of networks without recurrence.
+"""Tones that repeat after a whole number of samples: the source for networks without recurrence.
 
-Their steady-state response is computed without a warm-up (`Model.settled`), and aliases are told from harmonics
+The steady-state response is computed without a warm-up (`Model.settled`), and aliases and harmonics are separated
 exactly (`jaxalias.signals.periodic_tones`), so a short frame is enough.
 """
 
@@ -21,7 +21,7 @@ from jaxalias.training.sources import Batch, Known, Source, tones
 
 
 class Choices(NamedTuple):
-    """Which tones, and how each repeats."""
+    """The tones, and the cycle of each."""
 
     tones: sines.Tones
     cycle: Cycle
@@ -29,6 +29,12 @@ class Choices(NamedTuple):
 
 def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int) -> Source:
     """One frame of each sine.
+
+    Args:
+        model: of the student.
+        teacher_model: of the teacher.
+        config: range and number of tones, loss.
+        sample_rate: Hz.
 
     Raises:
         ValueError: a model is recurrent; or the frame is shorter than an NMR frame.

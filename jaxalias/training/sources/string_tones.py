@@ -1,9 +1,9 @@
 """Strings that repeat after a whole number of samples: tones with overtones, for networks without recurrence.
 
-A note on a string has some ten strong overtones. A distortion makes aliases of each and of their sums and differences,
-so a note played high aliases more than the sine of its pitch: a student may be free of aliases on sines and not on
-notes. What a model without aliases makes of a periodic sound is harmonics of its pitch, whatever its overtones are. So
-aliases are told from harmonics as for sines (`periodic_tones`), without a past that has to be played first.
+A note on a string has about ten strong overtones. A distortion makes aliases of each and of their sums and differences,
+so a high note aliases more than a sine of the same pitch. A student may be free of aliases on sines and not on notes.
+The output of an alias-free model for a periodic sound consists of harmonics of its pitch, whatever its overtones. So
+aliases and harmonics are separated as for sines (`periodic_tones`), without a lead-in.
 """
 
 from typing import NamedTuple
@@ -22,14 +22,14 @@ from jaxalias.training.sources import Source
 from jaxalias.training.sources.periodic_tones import repeated
 
 HELD_OUT = 12  # validation tones
-_HELD_OUT_KEY = 2  # a draw that no seed of a run makes: those are made from keys folded with the name of a stream
-_PARTIALS, _HIGHEST_HZ = 24, 16_000.0  # a pickup and its cable give little above
-_PLUCKED, _PICKED_UP = (0.06, 0.4), (0.03, 0.25)  # where, as a share of the string's length
-_BRIGHTNESS_HZ = (1500.0, 8000.0)  # where the overtones begin to fall by another 12 dB an octave
+_HELD_OUT_KEY = 2  # differs from every draw of a run, whose keys are folded with the index of a stream
+_PARTIALS, _HIGHEST_HZ = 24, 16_000.0  # a pickup and its cable attenuate higher partials
+_PLUCKED, _PICKED_UP = (0.06, 0.4), (0.03, 0.25)  # places on the string, relative to its length
+_BRIGHTNESS_HZ = (1500.0, 8000.0)  # above it the overtones fall by another 12 dB per octave
 
 
 class Choices(NamedTuple):
-    """Pitch and peak of each tone, how it repeats, and its partials."""
+    """Pitch, peak and cycle of each tone, and its partials."""
 
     tones: sines.Tones
     cycle: Cycle
@@ -41,6 +41,14 @@ def source(
     model: Model, teacher_model: Model, config: StringConfig, frame_s: float, sample_rate: int, dtype: str
 ) -> Source:
     """One frame of each tone.
+
+    Args:
+        model: of the student.
+        teacher_model: of the teacher.
+        config: range and number of tones, loss.
+        frame_s: length of a frame.
+        sample_rate: Hz.
+        dtype: of the random numbers.
 
     Raises:
         ValueError: a model is recurrent.
@@ -76,7 +84,7 @@ def render(choices: Choices, samples: int) -> Float[Array, "b t"]:
 def _weights(
     keys: list[Key[Array, ""]], f0_hz: Float[Array, "b"], sample_rate: int, dtype: str
 ) -> Float[Array, "b partial"]:
-    """Of the partials, as `high_playing.string` has them; the first is never left out."""
+    """The weights of the partials, as in `high_playing.string`; the first partial is always present."""
     rows, number = (len(f0_hz), 1), jnp.arange(1, _PARTIALS + 1, dtype=dtype)
     plucked = jax.random.uniform(keys[0], rows, dtype, *_PLUCKED)
     picked_up = jax.random.uniform(keys[1], rows, dtype, *_PICKED_UP)

@@ -1,4 +1,4 @@
-"""Random tones through the frozen teacher, their aliases removed: the source of any model (eqs. 3-12)."""
+"""Random tones through the frozen teacher, without their aliases: the source for any model (eqs. 3-12)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,26 +17,33 @@ from jaxalias.targets import harmonics, teacher
 from jaxalias.training.sources import Batch, Known, Source, cut
 
 HELD_OUT = 24  # validation tones
-_INSIDE = 3.3  # semitones from the ends of the training range: off the semitone grid of the evaluation
-_LEVELS = (0.5 + 0.618034 * np.arange(HELD_OUT)) % 1  # even over 0 ... 1, whatever the pitch
+_INSIDE = 3.3  # semitones from the ends of the training range; not a whole number, to avoid the evaluation's pitches
+_LEVELS = (0.5 + 0.618034 * np.arange(HELD_OUT)) % 1  # uniform over 0 ... 1, independent of the pitch
 
 
 class Choices(NamedTuple):
-    """Which tones, and where the knobs of the model stand for each."""
+    """The tones, and the position of each knob for each tone."""
 
     tones: sines.Tones
     knobs: Float[Array, "b knob"]
 
 
 class LeadIn(NamedTuple):
-    """What is played before the first frame, so that the model has settled."""
+    """Input before the first frame, in which the model settles."""
 
     x: Float[Array, "b settling"]
     knobs: Float[Array, "b knob"]
 
 
 def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int, play: Callable) -> Source:
-    """Tones that begin with a lead-in; the rest is cut into frames.
+    """Tones with a lead-in; the part after it is cut into frames.
+
+    Args:
+        model: of the student.
+        teacher_model: of the teacher.
+        config: range, length and number of tones, loss.
+        sample_rate: Hz.
+        play: of the source (see `Source`).
 
     Raises:
         ValueError: the frame is shorter than an NMR frame or longer than the analysed part of a tone.
@@ -67,7 +74,7 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
 
 
 def begin(model: Model) -> Callable[[Params, LeadIn], State]:
-    """(params, lead-in) -> memory at its end, from the model's initial state on."""
+    """(params, lead-in) -> memory after the lead-in, which starts from the model's initial state."""
 
     def played(params: Params, lead_in: LeadIn) -> State:
         fresh = model.initial_state(params, lead_in.x.shape[0], lead_in.knobs)
@@ -77,10 +84,10 @@ def begin(model: Model) -> Callable[[Params, LeadIn], State]:
 
 
 def frame_of(config: FineTuneConfig, sample_rate: int, longest: int) -> int:
-    """Samples of a frame.
+    """The length of a frame, in samples.
 
     Raises:
-        ValueError: fewer than an NMR frame has, or more than `longest`.
+        ValueError: it is shorter than an NMR frame, or longer than `longest`.
     """
     samples = round(config.frame_s * sample_rate)
     if not 2048 <= samples <= longest:
@@ -100,7 +107,7 @@ def draw_tones(key: Key[Array, ""], config: FineTuneConfig, sample_rate: int) ->
 
 
 def held_out_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
-    """Tones spread over the training range: pitches that are not trained must not choose the best student."""
+    """Validation tones inside the training range: untrained pitches must not affect the choice of the student."""
     low, high = config.sines.midi_low, config.sines.midi_high
     inside = min(_INSIDE, (high - low) / 4)
     f0 = midi_to_hz(np.linspace(low + inside, high - inside, HELD_OUT))
@@ -109,6 +116,6 @@ def held_out_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
 
 
 def held_out_knobs(count: int) -> np.ndarray:
-    """Positions (tone, knob) that fill the cube evenly, whatever pitch and amplitude (Roberts' sequence)."""
+    """Positions (tone, knob) that fill the cube evenly and independently of pitch and amplitude (Roberts' sequence)."""
     root: Any = np.polynomial.Polynomial([-1, -1, *[0] * (count - 1), 1]).roots().real.max() if count else 1.0
     return (0.5 + np.arange(HELD_OUT)[:, None] * root ** -np.arange(1.0, count + 1)) % 1
