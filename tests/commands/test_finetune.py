@@ -15,6 +15,7 @@ import pytest
 from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
 from test_students import free_port
+from torture import kills
 
 import weights_import
 from jaxalias import evaluation, fine_tuning
@@ -22,13 +23,6 @@ from jaxalias.commands import command_line, finetune, measuring, report
 from jaxalias.training import plan, run
 
 COMMAND = [sys.executable, str(command_line.REPOSITORY / "experiments" / "finetune.py")]
-SAVING_ALL = [
-    sys.executable,
-    "-c",
-    "from jaxalias.commands import command_line, finetune; "
-    "command_line.CHECKPOINT_EVERY_S, command_line.ASKED_EVERY = 0, 1; command_line.run(finetune.main)",
-]
-"""The same with a checkpoint after every update, so that the test need not wait for a minute."""
 ALIASING = 200.0  # input gain at which the small model aliases audibly
 SHORT = ["--updates", "130", "--batch-size", "2"]
 
@@ -77,20 +71,22 @@ def test_student_loads_where_the_teacher_did_and_was_trained(finished):
 
 
 def test_killed_and_interrupted_run_ends_like_the_unbroken_one(finished, tmp_path):
+    """Killed before the first checkpoint and after it; at a hundred random moments by `torture.kills`."""
     folder, model, _ = finished
     options = ["--model", model, "--run-dir", tmp_path / "run", "--output", tmp_path / "student.json", *SHORT]
-    command, checkpoints = [*COMMAND, *options], tmp_path / "run" / "checkpoints"
+    command = [*COMMAND, *options]
 
-    process = subprocess.Popen([*SAVING_ALL, *options], stderr=subprocess.DEVNULL)
-    _wait_for(lambda: checkpoints.exists() and any(p.name.isdigit() for p in checkpoints.iterdir()), process)
-    process.kill()
-    process.wait()
+    for is_far_enough in ((tmp_path / "run" / "run.json").exists, lambda: kills.has_checkpoint(tmp_path / "run")):
+        process = kills.start(options, stderr=subprocess.DEVNULL)
+        kills.wait_for(is_far_enough, process)
+        process.kill()
+        process.wait()
     assert not (tmp_path / "student.json").exists()
 
     log = tmp_path / "log"
     with log.open("w") as stream:
         process = subprocess.Popen(command, stderr=stream)
-        _wait_for(lambda: "resuming after update" in log.read_text(), process)
+        kills.wait_for(lambda: "resuming after update" in log.read_text(), process)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert "the same command resumes" in log.read_text()
@@ -110,14 +106,6 @@ def test_the_time_that_is_left_is_counted_anew_where_a_search_begins_again(monke
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"update {n}/100  {(100 - n) * left / 60:.1f} min left  " for n, left in
                      ((1, 10), (2, 10), (2, 5), (3, 20 / 3))]  # fmt: skip
-
-
-def _wait_for(condition, process, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "ended before it could be interrupted: give it more updates"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def little_music(monkeypatch) -> None:

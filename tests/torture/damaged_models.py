@@ -1,31 +1,25 @@
 """Damaged model files of every format, seeded: each plays finite numbers, or is refused in one line with exit code 2.
 
-    PYTHONPATH=tests python -m torture.damaged_models --count 10000
+    PYTHONPATH=tests python -m torture models --files 10000
 
 The same in a short form is in the tests. What is changed: values and keys anywhere in a file's tree (among them values
 of other places, of other files and of other types), and the file's bytes: cut off, zeroed, flipped, doubled, in
 another encoding or archive.
 """
 
-import argparse
-import contextlib
 import copy
 import functools
 import gzip
 import io
 import json
-import os
 import pathlib
 import resource
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import jax
 import model_kinds
@@ -33,9 +27,9 @@ import numpy as np
 import soundfile
 from nam_documents import ALL
 from rnn_documents import rtneural, simple_rnn
+from torture import commands
 
 import weights_import
-from jaxalias.commands import command_line, render
 from weights_import import ModelFile, ModelFileError, rehearsal
 
 SLOWEST_S = 20.0  # a file takes some ms; the machine may be busy
@@ -245,19 +239,12 @@ def attempt(damage: Damaged, folder: Path) -> Outcome:
 
 def by_command(folder: Path) -> tuple[int, str]:
     """Exit code of `render.py`, and what it says on stderr if it is refused."""
-    sound, error = folder / "in.wav", io.StringIO()
+    sound = folder / "in.wav"
     if not sound.exists():
         soundfile.write(sound, np.random.default_rng(0).uniform(-0.3, 0.3, 400), 44_100, subtype="FLOAT")
     files = {"--model": "amp.nam", "--input": "in.wav", "--output": "out.wav"}
     typed = [part for option, name in files.items() for part in (option, str(folder / name))]
-    code = 0
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-        try:
-            with patch.object(sys, "argv", ["render.py", *typed, "--bits", "float", "--quiet"]):
-                command_line.run(render.main)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    return code, error.getvalue()
+    return commands.run("render", *typed, "--bits", "float", "--quiet")
 
 
 def torture(count: int, seed: int, folder: Path, only: Sequence[str] | None = None) -> dict[str, Any]:
@@ -286,25 +273,3 @@ def torture(count: int, seed: int, folder: Path, only: Sequence[str] | None = No
         reasons[refusal.removeprefix(f"{folder / 'amp.nam'}: ").split(":")[0]] += 1
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"files": count, "seed": seed, **counts, "reasons": len(reasons), "grown_kib": grown, "failures": failures}
-
-
-def main() -> None:
-    """The full form; exit code 1 where a file did neither."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--count", type=int, default=10_000, metavar="N", help="files")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the damage")
-    parser.add_argument("--kinds", nargs="+", choices=list(SHARES), default=kinds(), help="of files")
-    parser.add_argument("--folder", type=Path, help="for the files; those that fail stay (default: a temporary one)")
-    args = parser.parse_args()
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")  # commands set it before JAX begins, and here it may have begun
-    jax.config.update("jax_num_cpu_devices", int(os.environ["JAX_NUM_CPU_DEVICES"]))
-    with tempfile.TemporaryDirectory() as made:
-        folder = args.folder or Path(made)
-        folder.mkdir(parents=True, exist_ok=True)
-        found = torture(args.count, args.seed, folder, args.kinds)
-    print(json.dumps(found, indent=1))
-    raise SystemExit(1 if found["failures"] else 0)
-
-
-if __name__ == "__main__":
-    main()

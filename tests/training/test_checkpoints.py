@@ -2,100 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from torture.damaged_checkpoints import DAMAGES, FILES, IDENTITY, assert_same, flip, progress, saved, torture_class
 
 from jaxalias.training.checkpoints import CheckpointDamagedError, CheckpointMismatchError, Checkpoints
-
-IDENTITY = {"config": {"updates": 300, "table": None, "music": {}}, "model": {"hidden": 4}}
-FILES = ("arrays.npz", "progress.json", "sha256")
-
-
-class Moments(NamedTuple):
-    """Stands for an optimiser's state."""
-
-    count: Any
-    mean: Any
-
-
-class Progress(NamedTuple):
-    """As loops have it."""
-
-    updates_done: int
-    state: Any
-    best: Any
-    best_loss: list[float]
-    history: list[dict[str, float]]
-
-
-def progress(step: int) -> Progress:
-    random = np.random.default_rng(step)
-    params = {"weight": random.normal(size=(3, 2)).astype(np.float32), "bias": random.normal(size=2)}
-    state = {"params": params, "moments": (Moments(np.int32(step), [random.normal(size=(1, 3))]), ())}
-    history = [{"update": n, "loss": float(random.normal()) / 3} for n in range(step)]
-    return Progress(step, state, params, [1 / 3, float("inf")], history)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run with checkpoints after 10 and 20 updates."""
-    checkpoints = Checkpoints(tmp_path / "run", IDENTITY)
-    for step in (5, 10, 20):
-        checkpoints.save(progress(step))
-    checkpoints.close()
-    return tmp_path / "run"
-
-
-def assert_same(found: Progress, wanted: Progress) -> None:
-    assert (found.updates_done, found.best_loss, found.history) == (
-        wanted.updates_done,
-        wanted.best_loss,
-        wanted.history,
-    )
-    for ours, theirs in zip(leaves(found), leaves(wanted), strict=True):
-        assert np.asarray(ours).dtype == np.asarray(theirs).dtype
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def leaves(part: Progress) -> list[Any]:
-    params, moments = part.state["params"], part.state["moments"][0]
-    return [params["weight"], params["bias"], moments.count, *moments.mean, part.best["weight"], part.best["bias"]]
+    return saved(tmp_path / "run")
 
 
 def opened(folder: Path, identity: dict[str, Any] = IDENTITY) -> tuple[Checkpoints, str]:
     lines: list[str] = []
     return Checkpoints(folder, identity, lines.append), "\n".join(lines)
-
-
-def flip(path: Path, at: float) -> None:
-    data = bytearray(path.read_bytes())
-    data[int(at * (len(data) - 1))] ^= 4
-    path.write_bytes(data)
-
-
-def change(size: Callable[[int], int]) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(path.read_bytes()[: size(path.stat().st_size)])
-
-
-def as_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "missing": Path.unlink,
-    "empty": change(lambda size: 0),
-    "half": change(lambda size: size // 2),
-    "short": change(lambda size: size - 1),
-    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "foreign": lambda path: path.write_bytes(b"\xff\xfe[]"),
-    "folder": as_folder,
-    **{f"bit flipped at {at}": lambda path, at=at: flip(path, at) for at in (0, 0.1, 0.3, 0.5, 0.9, 1)},
-}
 
 
 def test_what_is_restored_is_what_was_saved_bit_for_bit(folder: Path) -> None:
@@ -163,7 +88,7 @@ def test_a_damaged_run_json_is_written_anew_where_the_checkpoints_are_of_this_ru
     checkpoints, said = opened(folder)
     assert json.loads((folder / "run.json").read_text()) == IDENTITY
     assert checkpoints.steps() == [10, 20]
-    unharmed = damage == "missing" or not said  # a flipped bit in a space between values harms nobody
+    unharmed = damage == "removed" or not said  # a flipped bit in a space between values harms nobody
     assert unharmed or said == f"{folder / 'run.json'}: was damaged and is written anew for this run"
 
 
@@ -197,3 +122,10 @@ def test_arrays_of_another_program_are_refused_by_name(folder: Path) -> None:
         checkpoints.restore(20, wider)
     with pytest.raises(CheckpointMismatchError, match=r"must hold best/more as float64\[\], holds nothing"):
         checkpoints.restore(20, like._replace(best={**like.best, "more": np.zeros(())}))
+
+
+def test_damage_at_any_place_of_any_file_is_found(tmp_path: Path) -> None:
+    """At thousands of places by `torture.damaged_checkpoints`."""
+    count, faults = torture_class(tmp_path, places=10)
+    assert not faults
+    assert count == 2 * len(FILES) * (len(DAMAGES) + 2 * 10)
