@@ -61,7 +61,7 @@ def fine_tune(
     """
     task = Task("the model", params, config, music=play_music(model, params, config, sample_rate, audio))
     progress = train(run.prepare(model, [task], sample_rate), Hooks(on_update=on_update))
-    (student,) = jax.tree.map(lambda a: a[0], [progress.best])
+    student = jax.tree.map(lambda a: a[0], progress.best)
     return FineTuned(student, float(progress.state.rate[0]), progress.history[0])
 
 
