@@ -44,16 +44,35 @@ def main() -> None:
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
     parser = command_line.Parser(__doc__)
-    add = parser.add_argument
-    add(
+    _add_models(parser)
+    _add_music(parser)
+    parser.add_argument(
+        "--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R"
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
+    _add_sine_set(parser)
+    command_line.add_knobs(parser)
+    command_line.add_sample_rate(parser)
+    parser.add_argument(
+        "--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64"
+    )
+    args = parser.parse_args()
+    _check(parser, args)
+    args.channel = channels.both(parser, args.channel)
+    return args
+
+
+def _add_models(parser: command_line.Parser) -> None:
+    """Options of the models to compare."""
+    parser.add_argument(
         "--teacher",
         type=Path,
         default=command_line.SHIPPED_MODEL,
         metavar="FILE",
         help="the model that others are compared with",
     )
-    add("--student", type=Path, nargs="+", default=[], metavar="FILE", help="models made from it")
-    add(
+    parser.add_argument("--student", type=Path, nargs="+", default=[], metavar="FILE", help="models made from it")
+    parser.add_argument(
         "--oversample",
         type=command_line.positive_int,
         nargs="+",
@@ -61,7 +80,11 @@ def parse_arguments() -> Any:
         metavar="M",
         help="each model also at M times its rate",
     )
-    add(
+
+
+def _add_music(parser: command_line.Parser) -> None:
+    """Options of clips and recordings."""
+    parser.add_argument(
         "--audio",
         type=Path,
         nargs="+",
@@ -69,7 +92,7 @@ def parse_arguments() -> Any:
         metavar="FILE",
         help="music to play through the models, WAV or FLAC",
     )
-    add(
+    parser.add_argument(
         "--recording",
         type=Path,
         nargs="+",
@@ -78,9 +101,11 @@ def parse_arguments() -> Any:
         help="what the device made of each --audio, in order; default: the teacher is the reference",
     )
     channels.add_two(parser, "--audio", "--recording")
-    add("--device", choices=sorted(devices.DEVICES), help="virtual device that the models are of: columns -R")
-    add("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
-    add(
+
+
+def _add_sine_set(parser: command_line.Parser) -> None:
+    """Options of the sine set."""
+    parser.add_argument(
         "--midi",
         type=int,
         nargs=2,
@@ -88,7 +113,7 @@ def parse_arguments() -> Any:
         metavar=("LOW", "HIGH"),
         help="semitones of the sine set; 135 is 19.9 kHz",
     )
-    add(
+    parser.add_argument(
         "--levels",
         type=float,
         nargs="+",
@@ -96,18 +121,16 @@ def parse_arguments() -> Any:
         metavar="DB",
         help="peak levels of the sine set",
     )
-    command_line.add_knobs(parser)
-    command_line.add_sample_rate(parser)
-    add("--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64")
-    args = parser.parse_args()
+
+
+def _check(parser: command_line.Parser, args: Any) -> None:
+    """Refuse values outside their range."""
     if not 0 <= args.midi[0] <= args.midi[1]:
         parser.error(f"--midi: LOW must be at least 0 and at most HIGH, got {args.midi[0]} {args.midi[1]}")
     if not all(-120 <= level <= 0 for level in args.levels):
         parser.error(f"--levels: must lie between -120 and 0 dB, got {' '.join(map(str, args.levels))}")
     if args.recording and len(args.recording) != len(args.audio):
         parser.error(f"--recording: one for each --audio ({len(args.audio)}), got {len(args.recording)}")
-    args.channel = channels.both(parser, args.channel)
-    return args
 
 
 def load_models(teacher: Path, students: Sequence[Path], sample_rate: int | None = None) -> list[ModelFile]:

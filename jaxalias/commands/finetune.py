@@ -70,6 +70,15 @@ def main() -> None:
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
     parser = command_line.Parser(__doc__)
+    _add_files(parser)
+    _add_training(parser)
+    _add_audio(parser)
+    hosts.add_option(parser)
+    return parser.parse_args()
+
+
+def _add_files(parser: command_line.Parser) -> None:
+    """Options of the model files and of the places for results."""
     parser.add_argument(
         "--model",
         type=Path,
@@ -92,24 +101,27 @@ def parse_arguments() -> Any:
         help="checkpoints and report; the same folder again resumes; of several models one that holds a folder for "
         "each (default: runs/MODEL-PRESET)",
     )
-    parser.add_argument(
-        "--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/config/presets.py"
-    )
-    parser.add_argument(
-        "--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the preset's)"
-    )
-    parser.add_argument(
-        "--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)"
-    )
-    parser.add_argument(
+
+
+def _add_training(parser: command_line.Parser) -> None:
+    """Options of the run."""
+    add = parser.add_argument
+    add("--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/config/presets.py")
+    add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the preset's)")
+    add("--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)")
+    add(
         "--teacher",
         choices=["own", "largest"],
         default="own",
         help="in a container of several sizes: what each learns to answer as, itself as it was or the largest",
     )
     command_line.add_sample_rate(parser)
-    parser.add_argument("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
-    parser.add_argument("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
+    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
+    add("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
+
+
+def _add_audio(parser: command_line.Parser) -> None:
+    """Options of the user's recordings."""
     parser.add_argument(
         "--audio",
         type=Path,
@@ -129,13 +141,6 @@ def parse_arguments() -> Any:
         "among them",
     )
     channels.add_one(parser, "--audio and --train-audio")
-    parser.add_argument(
-        "--distributed",
-        action="store_true",
-        help="one of several hosts with this command line and one file system: on a TPU pod, under Slurm or Open MPI "
-        "as it is, elsewhere with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set",
-    )
-    return parser.parse_args()
 
 
 def plan(args: Any) -> Iterator[Job]:

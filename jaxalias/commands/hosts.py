@@ -1,5 +1,6 @@
 """A command on several hosts: it begins on all of them, and ends on all of them."""
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,16 @@ from jaxalias.training import students
 _LAST_HOST_S = 24 * 3600  # for which the others wait while the first one exports and measures
 _KNOWN = "all hosts know of this error"
 _several = False  # whether this process is one of several
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--distributed`."""
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts with this command line and one file system: on a TPU pod, under Slurm or Open MPI "
+        "as it is, elsewhere with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set",
+    )
 
 
 def join() -> None:

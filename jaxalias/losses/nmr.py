@@ -82,9 +82,7 @@ def nmr(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate
 
 
 def of_frames(signal: Float[Array, "b t"], reference: Float[Array, "b t"], sample_rate: float) -> Float[Array, "b n"]:
-    """The noise-to-mask ratio of each frame, the mean over its bands. The mean over frames is `nmr`.
-
-    Arguments and errors as `nmr`.
+    """The noise-to-mask ratio of each frame (mean over bands). `nmr` is its mean over frames, with the same arguments.
 
     Example:
         >>> x = jnp.sin(jnp.arange(4096.0))[None]
@@ -148,11 +146,7 @@ def magnitudes_over_mask(
 
 
 def masking_threshold(reference: Float[Array, "... t"], sample_rate: float) -> Float[Array, "... n z"]:
-    """The energy in each frame and band below which `reference` masks a noise (eq. 16).
-
-    Args:
-        reference: t >= 2048 samples.
-        sample_rate: Hz.
+    """The energy in each frame and band below which `reference`, of at least 2048 samples, masks a noise (eq. 16).
 
     Example:
         >>> masking_threshold(jnp.sin(jnp.arange(4096.0)), 48_000).shape

@@ -1,9 +1,8 @@
 """Read and write audio: WAV, FLAC and the other formats of libsndfile, in blocks, at any sample rate [disk].
 
-Signals here are mono numpy arrays (t,) in float64, full scale 1. Everything works block by block, so that the disk
-and not the memory limits the length of a file; `read` returns a whole file. libsoxr converts sample rates (quality
-VHQ, linear phase, delay compensated, stop-band below -140 dB). A signal converted in blocks equals, bit for bit, the
-signal converted in one piece.
+Signals are mono numpy arrays (t,) in float64, full scale 1. Files are processed in blocks, with little memory; `read`
+returns a whole file. libsoxr converts sample rates (quality VHQ, linear phase, delay compensated, stop-band below
+-140 dB). Conversion in blocks and in one piece gives the same samples, bit for bit.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ import soxr
 from jaxtyping import Float
 
 from jaxalias import disk
-from jaxalias.signals import audio_headers
+from jaxalias.signals import audio_headers, dsp
 
 Signal = Float[np.ndarray, "t"]
 Bits = Literal["16", "24", "float"]
@@ -65,17 +64,13 @@ class Sink:
         self._path, self._file, self._bits = path, file, bits
 
     def write(self, block: Signal) -> None:
-        """Append samples.
-
-        Raises:
-            AudioFileError: a sample is not finite. (`writing` raises it if the disk is full.)
-        """
+        """Append samples. Raises AudioFileError if one is not finite; `writing` raises it if the disk is full."""
         _refuse_not_finite(self._path, block, self.length)
         self.peak = max(self.peak, float(np.max(np.abs(block), initial=0)))
         self.length += len(block)
         data = block.astype(np.float32)
         if self._bits != "float":
-            data, clipped = quantise(block, int(self._bits))
+            data, clipped = dsp.quantise(block, int(self._bits))
             self.clipped += clipped
         self.digest.update(data.tobytes())
         self._file.write(data)
@@ -90,8 +85,8 @@ def read(path: str | os.PathLike[str], sample_rate: int | None = None, channel: 
         channel: counted from 1; None is the first. A file with one channel always gives that channel.
 
     Raises:
-        AudioFileError: the file is not there, not audio or empty, holds samples that are not finite, or lacks the
-            channel. Also if `channel` is None, the first channel is silent and another one is not.
+        AudioFileError: no such file, not audio, empty, a sample that is not finite, or no such channel. Also if
+            `channel` is None, the first channel is silent and another one is not.
 
     Example:
         samples, sample_rate, warnings = read("take.flac", 48_000)
@@ -144,18 +139,14 @@ def writing(
 ) -> Iterator[Sink]:
     """Write a mono WAV file that gets its name only when it is complete.
 
-    Until the `with` block ends without an error, the samples are in a file with another name in the same folder. If a
-    run fails or is interrupted, an earlier file of this name stays as it was, and no other file is left behind.
+    Before that, the samples are in a file with another name in the same folder. If a run fails or is interrupted, an
+    earlier file of this name stays as it was, and no other file is left. AudioFileError: it cannot be written.
 
     Args:
-        path: of the file; its folder is made.
         sample_rate: Hz.
         bits: 16 or 24 bit PCM (rounded, no dither, clipped samples are counted), or 32-bit float.
         length: number of samples to come, if known. A file beyond 4 GiB is an RF64, which WAV readers support too.
         made_by: one word that names the writing program; the function `made_by` returns it.
-
-    Raises:
-        AudioFileError: the file cannot be written.
 
     Example:
         with writing("out.wav", 48_000, "24") as sink:
@@ -232,7 +223,7 @@ def in_blocks(blocks: Iterable[Signal], size: int) -> Iterator[Signal]:
 
 
 def exactly(blocks: Iterable[Signal], *, skip: int, length: int) -> Iterator[Signal]:
-    """`length` samples of a signal, from sample `skip` on, filled with zeros after its end.
+    """`length` samples of a signal, from sample `skip` on, padded with zeros after its end.
 
     Example:
         >>> np.concatenate(list(exactly([np.arange(4.0)], skip=2, length=3))).tolist()
@@ -244,24 +235,6 @@ def exactly(blocks: Iterable[Signal], *, skip: int, length: int) -> Iterator[Sig
         length -= len(kept)
         yield kept
     yield np.zeros(length)
-
-
-def quantise(samples: Signal, bits: int) -> tuple[np.ndarray, int]:
-    """Round to PCM: (integers as soundfile expects them, number of clipped samples).
-
-    Integers of 24 bits are in the upper part of 32. Full scale 1 is 2^(bits - 1), as in programs that read the file;
-    libsndfile's own conversion scales by one step less, and truncates instead of rounding.
-
-    Example:
-        >>> steps, clipped = quantise(np.array([0.5, 1.0]), 16)
-        >>> steps.tolist(), clipped
-        ([16384, 32767], 1)
-    """
-    scale = 2 ** (bits - 1)
-    steps = np.rint(samples * scale)
-    held = np.clip(steps, -scale, scale - 1)
-    clipped = int(np.count_nonzero(held != steps))
-    return (held.astype(np.int16), clipped) if bits == 16 else (held.astype(np.int32) << (32 - bits), clipped)
 
 
 def _choose(path: Path, file: soundfile.SoundFile, channel: int | None) -> tuple[int, tuple[str, ...]]:

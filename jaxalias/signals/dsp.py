@@ -1,4 +1,4 @@
-"""Decibels, pitches, windows, frames, and the filters of the loss."""
+"""Decibels, PCM steps, pitches, windows, frames, and the filters of the loss."""
 
 import math
 from functools import lru_cache
@@ -34,6 +34,24 @@ def power_to_db(ratio: float) -> float | None:
     if not 0 <= ratio < math.inf:
         raise ValueError(f"a power ratio must be finite and not negative, got {ratio}")
     return float(10 * np.log10(ratio)) if ratio > 0 else None
+
+
+def quantise(samples: Float[np.ndarray, "t"], bits: int) -> tuple[np.ndarray, int]:
+    """Round to PCM: (integers as soundfile expects them, number of clipped samples).
+
+    Integers of 24 bits are in the upper part of 32. Full scale 1 is 2^(bits - 1), as in programs that read the file;
+    libsndfile's own conversion scales by one step less, and truncates instead of rounding.
+
+    Example:
+        >>> steps, clipped = quantise(np.array([0.5, 1.0]), 16)
+        >>> steps.tolist(), clipped
+        ([16384, 32767], 1)
+    """
+    scale = 2 ** (bits - 1)
+    steps = np.rint(samples * scale)
+    held = np.clip(steps, -scale, scale - 1)
+    clipped = int(np.count_nonzero(held != steps))
+    return (held.astype(np.int16), clipped) if bits == 16 else (held.astype(np.int32) << (32 - bits), clipped)
 
 
 def midi_to_hz(midi: Any) -> Any:
