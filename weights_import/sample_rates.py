@@ -1,7 +1,7 @@
-"""The sample rate of a model: what its file says, under whatever name, or else what its players take.
+"""The sample rate of a model: the one in its file, under any of several names, or else the one that players assume.
 
-NAM files have one place for it. SimpleRNN files have none, but trainers and people write one into the metadata;
-RTNeural files have it there, some as text. What is found is honoured; what has to be assumed is said in a note.
+NAM files have one place for it. SimpleRNN files have none, but trainers and people write one into the metadata.
+RTNeural files have it there, some as text. A rate in the file always counts. An assumed rate comes with a note.
 """
 
 import re
@@ -12,9 +12,10 @@ from weights_import.model_file import ModelFileError, Network, Rate, fault
 
 RANGE_HZ = (8_000, 768_000)  # what audio interfaces and converters offer
 _NAMES = ("samplerate", "samplingrate", "samplingfrequency", "fs")  # without case, spaces and signs between words
+_IN_TEXT = r"\s*([0-9]{1,9}(?:\.[0-9]{0,6})?)\s*(k)?(?:hz)?\s*"  # "44100", "44100.0", "44100 Hz", "44.1 kHz", "48k"
 _LONGEST = 300  # characters of a note that a file holds
 ASSUMED = "samplerate_assumed"
-"""The key in the metadata of a converted file that says why its samplerate is no more than an assumption."""
+"""The key in the metadata of a converted file with the reason why its samplerate is an assumption."""
 
 
 def whole(value: Any, key: str = "sample_rate") -> int:
@@ -27,12 +28,12 @@ def whole(value: Any, key: str = "sample_rate") -> int:
 
 
 def assumed(hz: int, whose: str) -> Rate:
-    """The rate of a file that says none, and whose it is."""
+    """The rate for a file without one, and the players that assume it."""
     return Rate(hz, "assumed", f"not in the file; {hz} Hz is assumed, as {whose}; --sample-rate sets another")
 
 
 def stated(parts: Mapping[str, Any], otherwise: Rate, numbers_only: str = "") -> Rate:
-    """The rate that the first of several parts of a file says, or `otherwise`.
+    """The rate in the first of several parts of a file that has one, or `otherwise`.
 
     Args:
         parts: the objects that may hold a rate, by the key where they stand ("" for the file itself), in the order in
@@ -59,20 +60,20 @@ def stated(parts: Mapping[str, Any], otherwise: Rate, numbers_only: str = "") ->
 
 
 def without(members: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of an object that says no rate."""
+    """A copy of an object without its rates."""
     return {key: value for key, value in members.items() if key != ASSUMED and not _names_a_rate(key)}
 
 
 def written(rate: Rate) -> dict[str, Any]:
-    """What the metadata of a new file say: the rate, and if it is an assumption, that it is."""
+    """Metadata for a new file: the rate, and the note if it is an assumption."""
     return {"samplerate": rate.hz} | ({ASSUMED: rate.note} if rate.source == "assumed" else {})
 
 
 def given(network: Network, hz: int) -> Network:
-    """The network at the rate that the user says of a file that says none.
+    """The network at a rate from the user, for a file without one.
 
     Raises:
-        ModelFileError: the file says another one.
+        ModelFileError: the file has another one.
     """
     rate = network.rate
     if rate.source == "file":
@@ -94,6 +95,7 @@ def _names_a_rate(key: Any) -> bool:
 
 
 def _number(value: Any, key: str) -> int:
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}(\.0*)?\s*", value):
-        value = float(value)
+    found = re.fullmatch(_IN_TEXT, value, re.IGNORECASE) if isinstance(value, str) else None
+    if found:
+        value = round(float(found[1]) * (1000 if found[2] else 1), 6)
     return whole(value, key)

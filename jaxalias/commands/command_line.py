@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -29,17 +31,18 @@ import weights_import
 from jaxalias import disk, models
 from jaxalias.commands import hosts
 from jaxalias.commands.errors import BadInputError
-from jaxalias.signals import audio_files
+from jaxalias.signals import audio_files, recordings
 from jaxalias.training import students
 from weights_import import ModelFile, Network
 
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no lines about a home folder that is read-only
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "shipped"
 SHIPPED_MODEL = SHIPPED_MODELS / "distortion_lstm-40.json"
 _PLAIN_LINE_EVERY_S = 10.0
 _NAME_WIDTH = 40  # characters of a name before it is broken into lines
 KNOB_DEFAULT = 0.5
-CHECKPOINT_EVERY_S, ASKED_EVERY = 60.0, 10  # what a run that is killed loses at most, and a few updates
+CHECKPOINT_EVERY_S, ASKED_EVERY = 60.0, 10  # the clock is read after so many updates: a kill loses little more
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,10 +109,10 @@ def load_model(path: Path, sample_rate: int | None = None) -> ModelFile:
     """A model file.
 
     Args:
-        sample_rate: of a file that does not say its own, in Hz.
+        sample_rate: in Hz, for a file without one.
 
     Raises:
-        BadInputError: the file is no model, or says another rate.
+        BadInputError: the file is no model, or holds another rate.
     """
     with input_errors():
         file = weights_import.load(path)
@@ -119,7 +122,7 @@ def load_model(path: Path, sample_rate: int | None = None) -> ModelFile:
 
 
 def tell_assumed(files: Iterable[ModelFile]) -> None:
-    """What had to be assumed on reading, on stderr; where the files are refused after all, the reason stands alone."""
+    """Print on stderr what was assumed on reading. Call it after all checks, so that an error is the only line."""
     for file in files:
         for about, note in file.notes.items():
             print(f"{file.path}: {about}: {note}", file=sys.stderr)
@@ -178,9 +181,10 @@ def run(main: Callable[[], None]) -> None:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # there are many small ones
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # it is compiled anew
     try:
         main()
-    except (BadInputError, OSError) as error:  # a disk that is full or not ours to write to is for the user to mend
+    except (BadInputError, OSError) as error:  # a full or read-only disk: the user can repair that
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         hosts.leave(error, 2)
         raise SystemExit(2) from None
@@ -207,7 +211,10 @@ def compilation_cache() -> Path:
 
 
 class EveryMinute:
-    """Whether a checkpoint is due: a minute after the last one. Hosts are asked together, every few updates."""
+    """True if a checkpoint is due: a minute after the last one.
+
+    The clock is read every few updates, on all hosts after the same update.
+    """
 
     def __init__(self) -> None:
         self.last = time.monotonic()
@@ -224,18 +231,18 @@ class EveryMinute:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) asks for an orderly stop, the second one interrupts."""
-    asked = False
+    """The first Ctrl-C (or SIGTERM) stops the run after its update, the second one interrupts it."""
+    requested = False
 
     def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: students.any_host(asked)
+        yield lambda: students.any_host(requested)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -272,7 +279,7 @@ def progress(what: str, total: int, done: int = 0, *, quiet: bool = False) -> It
 
 
 def _silent(text: str = "", now: int | None = None) -> None:
-    """Progress for nobody."""
+    """Progress that is not shown."""
 
 
 def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
@@ -327,16 +334,24 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_audio(path: Path, sample_rate: int, channel: int | None = None) -> np.ndarray:
-    """One channel of a clip at a rate (t,); what its reader warns of goes to stderr."""
-    recording = audio_files.read(path, sample_rate, channel)
-    for warning in recording.warnings:
+def read_audio(path: Path, sample_rate: int, channel: int | None = None, *, reference: bool = False) -> np.ndarray:
+    """One channel of a clip at a rate (t,); warnings about it go to stderr.
+
+    Args:
+        reference: warn if it is clipped: models are compared with it.
+    """
+    recording = audio_files.read(path, channel=channel)
+    warnings_of = list(recording.warnings)
+    clipped = recordings.clipping(recording.samples) if reference else None  # before a conversion rounds the tops
+    if clipped:
+        warnings_of.append(f"{path}: is clipped, {clipped}: the figures against it include that; record softer")
+    for warning in warnings_of:
         print(warning, file=sys.stderr)
-    return recording.samples
+    return audio_files.converted(recording, sample_rate).samples
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a command has written before: an object, which is empty if it is not there or damaged."""
+    """The object in a JSON file; an empty one if the file is missing or damaged."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -350,19 +365,19 @@ def history_of(records: Sequence[Mapping[str, float]]) -> list[dict[str, float |
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Atomically, so that a reader never sees half a file; with the environment, by which it is known again."""
+    """Write a record as JSON, all or nothing, with the environment that marks it as a file of this package."""
     made = record if "environment" in record else {**record, "environment": environment()}
     write_text(path, json.dumps(made, indent=1, allow_nan=False))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Likewise."""
+    """Write a text, all or nothing."""
     with input_errors():
         disk.write_text(path, text)
 
 
 def command_name() -> str:
-    """What the user calls, without its folder and ending."""
+    """The name of the command, without folder and ending."""
     return Path(sys.argv[0]).name.split()[-1].removesuffix(".py").replace("-", "_")
 
 
@@ -370,8 +385,8 @@ def environment() -> dict[str, Any]:
     """Versions, commit and hardware: what a number needs beside it to be repeated."""
     commit = None
     if (REPOSITORY / ".git").exists():  # an installed package may lie in a repository that is not its own
-        ask = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-        commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() or None
+        describe = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+        commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or None
     return {
         "command": command_name(),
         "versions": {name: version(name) for name in ("jaxalias", "jax", "flax", "optax", "numpy")},

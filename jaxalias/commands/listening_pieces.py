@@ -19,12 +19,12 @@ from jaxalias.signals import audio_files
 from jaxalias.targets import oversampling
 
 MUSIC, SWEEP = "music", "sweep"
-LATEST_S = 0.5  # that a recording may be late or early; so much more of a clip is played than is heard
+LATEST_S = 0.5  # that a recording may be late or early; the models play so much more than a stimulus holds
 Reference = Callable[[np.ndarray], np.ndarray]
 
 
 class Piece(NamedTuple):
-    """A clip to be played, and how many samples of it are heard at most."""
+    """A clip for the models to play, and the largest number of its samples in a stimulus."""
 
     group: str
     clip: audio_set.Clip
@@ -32,16 +32,16 @@ class Piece(NamedTuple):
 
     @property
     def name(self) -> str:
-        """That no other piece has."""
+        """Group and clip; unique among the pieces."""
         return f"{self.group}/{self.clip.name}"
 
 
 def load_pieces(args: Any, sample_rate: int) -> list[Piece]:
     """Each --audio, cut to what is played, and the sweeps, with their recordings."""
-    heard, played = (round(seconds * sample_rate) for seconds in (args.seconds, args.seconds + LATEST_S))
+    longest, played = (round(seconds * sample_rate) for seconds in (args.seconds, args.seconds + LATEST_S))
     named = [split_group(text) for text in args.audio]
     with input_errors():
-        clips = [(group, path.stem, read(path, sample_rate, args.channel[0]), heard) for group, path in named]
+        clips = [(group, path.stem, read(path, sample_rate, args.channel[0]), longest) for group, path in named]
         for low_hz, high_hz in listening.SWEEPS_HZ:
             with input_errors(str(args.teacher)):
                 x = listening.sweep(low_hz, high_hz, sample_rate)
@@ -51,8 +51,7 @@ def load_pieces(args: Any, sample_rate: int) -> list[Piece]:
             listening.refuse_unusable(f"clip {name!r}", x, sample_rate)
             clip = audio_set.Clip(name, x)
             if path is not None:
-                recording = read(path, sample_rate, args.channel[1])
-                listening.refuse_unusable(f"clip {name!r}, recording", recording, sample_rate)
+                recording = read(path, sample_rate, args.channel[1], reference=True)
                 clip = audio_set.recorded(clip, recording, str(path), args.delay)  # the whole: a part may fit elsewhere
             pieces.append(Piece(group, clip._replace(x=x[: max(played, length)]), length))
     names = [piece.name for piece in pieces]
@@ -72,14 +71,14 @@ def split_group(text: str) -> tuple[str, Path]:
     return group, Path(name)
 
 
-def read(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
-    """A clip that is at the models' rate already: a conversion would be part of what is heard."""
+def read(path: Path, sample_rate: int, channel: int | None, *, reference: bool = False) -> np.ndarray:
+    """A clip at the models' rate. Other rates are refused: the conversion would be audible in the test."""
     with audio_files.reading(path, channel) as source:
         if source.sample_rate != sample_rate:
             raise BadInputError(
                 f"{path}: sample rate must be the models' {sample_rate} Hz, got {source.sample_rate}; convert it first"
             )
-    return command_line.read_audio(path, sample_rate, channel)
+    return command_line.read_audio(path, sample_rate, channel, reference=reference)
 
 
 def labels(candidates: Sequence[Candidate]) -> list[str]:

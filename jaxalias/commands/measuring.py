@@ -23,7 +23,7 @@ WIDTH = 100  # of the verdict on a terminal
 def candidate_of(
     file: ModelFile, network: Network, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
 ) -> evaluation.Candidate:
-    """One of the models of a file, its knobs in the middle unless said otherwise."""
+    """One of the models of a file. Its knobs are in the middle unless `knobs` gives their positions."""
     positions = command_line.knobs_of(file, network, knobs)
     play = evaluation.player(models.build(network.config), network.params, precision, positions or None)
     return evaluation.Candidate(file.label(network), role, play, knobs=positions, notes=file.notes)
@@ -45,7 +45,7 @@ def load_clips(
             x = command_line.read_audio(path, sample_rate, channels[0])
             clip = audio_set.Clip(path.stem, x)
             if other is not None:
-                y = command_line.read_audio(other, sample_rate, channels[1])
+                y = command_line.read_audio(other, sample_rate, channels[1], reference=True)
                 clip = audio_set.recorded(clip, y, str(other), delay)
             clips.append(clip)
     return clips

@@ -1,8 +1,9 @@
 """What a command may write: no file that it reads, and no existing file but those that it made itself, or `--force`.
 
-Whatever this package writes says by which command it was made: JSON among its versions, a model in its note, a WAV
-file in a comment with a checksum of its samples (so that a recording which an editor saved with the comment of
-another file is not taken for it), a page in its head, a picture in its text. A folder of a run has a `run.json`.
+Every file that this package writes holds the name of the command that made it: JSON beside the versions, a model in
+its note, a WAV file in a comment, a page in its head, a picture in its text. The comment of a WAV file also holds a
+checksum of the samples, because an editor may keep the comment of a file that it changes. The folder of a run has a
+`run.json`.
 """
 
 import csv
@@ -19,12 +20,13 @@ from jaxalias.commands.fine_tuning import FINE_TUNED
 from jaxalias.reporting import page, pictures
 from jaxalias.signals import audio_files
 
+RUN, RESULT = "run.json", "result.json"  # of a run: its settings, and the record that --json writes too
 Ours = Callable[[Path], bool]
 """Whether a file is one that this command makes."""
 
 
 class Output(NamedTuple):
-    """A file that a command is told to write."""
+    """A file that a command is to write, with the option that names it."""
 
     option: str
     path: Path
@@ -32,7 +34,7 @@ class Output(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A file that it reads, and what it is called where it must not be written over."""
+    """A file that a command reads, and its name in the error that refuses to overwrite it."""
 
     path: Path
     what: str
@@ -77,9 +79,16 @@ def refuse(args: Any, outputs: Sequence[Output], read: Sequence[Input]) -> None:
 def refuse_in(
     args: Any, option: str, folder: Path, names: Iterable[str], read: Sequence[Input], ours: Callable[[Path], bool]
 ) -> None:
-    """The same for the files that a command puts into a folder, which are its own where the folder is (`ours`)."""
-    mine = ours(folder)
-    refuse(_Only(None, args.force), [Output(option, folder / name, lambda path: mine) for name in names], read)
+    """Refuse to overwrite files in a folder.
+
+    Args:
+        names: of the files that the command writes there. Of these, `--json` may name the record of a run alone.
+        ours: whether the command made the folder; then it may replace those files.
+    """
+    mine, paths = ours(folder), [folder / name for name in names]
+    if args.json and any(_same(args.json, path) for path in paths if path.name != RESULT):
+        raise BadInputError(f"--json {args.json} is a file of {option}; give another name")
+    refuse(_Only(None, args.force), [Output(option, path, lambda path: mine) for path in paths], read)
 
 
 class _Only(NamedTuple):
@@ -88,7 +97,7 @@ class _Only(NamedTuple):
 
 
 def refuse_for_run(args: Any, source: Path, run_dir: Path, output: Path) -> None:
-    """The same for a fine-tuning run: its student, and the report in its folder."""
+    """Refuse what a fine-tuning run would overwrite: with its student, or with the report in its folder."""
     read = [Input(source, "the model itself, the teacher is kept")]
     read += [Input(path, "one of the models") for path in command_line.find_files(args.model)]
     read += inputs(audio=args.audio, train_audio=args.train_audio)
@@ -98,14 +107,26 @@ def refuse_for_run(args: Any, source: Path, run_dir: Path, output: Path) -> None
         return student(path) or (ran and (args.output is None or path == _run_output(run_dir)))
 
     refuse(args, [Output("--output", output, ours)], read)
-    names = (*reports.NAMES, "result.json", f"rejected_{output.name}")
-    refuse_in(args, "--run-dir", run_dir, names, read, run_folder)
+    own = (*reports.NAMES, RESULT)
+    refuse_in_run(args, run_dir, output, own)
+    refuse_in(args, "--run-dir", run_dir, (*own, f"rejected_{output.name}"), read, run_folder)
+
+
+def refuse_in_run(args: Any, run_dir: Path, output: Path, names: Iterable[str] = ()) -> None:
+    """Refuse to write the model, or `--json`, where the run writes a file of its own.
+
+    Args:
+        names: of the report in the folder, which the model must not overwrite either.
+    """
+    for option, path, taken in (("--output", output, (RUN, *names)), ("--json", args.json, (RUN,))):
+        if path and any(_same(path, run_dir / name) for name in taken):
+            raise BadInputError(f"{option} {path} is a file of the run itself; give another name")
 
 
 def _run_output(run_dir: Path) -> Path | None:
-    """Where the finished run of a folder has put its student, if it still lies there as it was written."""
+    """The path of the student of a finished run; None if the file has changed since."""
     try:
-        record = command_line.read_json(run_dir / "result.json")
+        record = command_line.read_json(run_dir / RESULT)
         path = Path(record["output"])
         return path if command_line.digest(path) == record["output_sha256"] else None
     except (KeyError, TypeError, BadInputError):
@@ -113,7 +134,7 @@ def _run_output(run_dir: Path) -> Path | None:
 
 
 def refuse_unwritable(output: Path) -> None:
-    """Find out before the training, not after it, that the result has no place to go."""
+    """Check before the training that the result can be written."""
     with input_errors("--output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):  # a name of its own: several hosts may look at once
@@ -168,7 +189,7 @@ def picture(path: Path) -> bool:
 
 def run_folder(folder: Path) -> bool:
     """The folder of a run, or of the runs of a file's networks."""
-    return any(folder.glob("run.json")) or any(folder.glob("*/run.json"))
+    return any(folder.glob(RUN)) or any(folder.glob(f"*/{RUN}"))
 
 
 def marks(folder: Path) -> bool:

@@ -47,6 +47,7 @@ def main() -> None:
     in_run = args.output is None and overwriting.run_folder(run_dir)
     made_before = overwriting.model("made_by", MADE_BY)
     overwriting.refuse(args, [Output("--output", output, lambda path: in_run or made_before(path))], read)
+    overwriting.refuse_in_run(args, run_dir, output)
     overwriting.refuse_unwritable(output)
     train, held_out = make_pairs(args, kind, config, run_dir)
     progress = fit(kind, config, train, held_out, run_dir, args.quiet)
@@ -139,11 +140,14 @@ def checked(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
     for warning in recording.warnings:
         print(warning, file=sys.stderr)
     recordings.check(recording.samples, str(path))
+    warning = recordings.turned_down(recording.samples, str(path))
+    if warning:
+        print(warning, file=sys.stderr)
     return audio_files.converted(recording, sample_rate).samples
 
 
 def rendered(device: str, seconds: float, sample_rate: int, seed: int, run_dir: Path, quiet: bool) -> Pair:
-    """The training signal and what a virtual device makes of it; kept in the run folder, for it takes a while."""
+    """The training signal and the output of a virtual device, which is kept in the run folder."""
     x = playing.make(seconds, sample_rate, seed)
     circuit = hashlib.sha256(repr((device, sample_rate, devices.version(device))).encode() + x.tobytes()).hexdigest()
     kept = run_dir / f"device-{circuit[:16]}.npy"
@@ -164,13 +168,13 @@ def fit(
     kind: Architecture, config: PretrainConfig, train: list[Pair], held_out: list[Pair], run_dir: Path, quiet: bool
 ) -> loop.Progress:
     """Start or resume the run."""
-    heard = hashlib.sha256()
+    digest = hashlib.sha256()
     for pair in (*train, *held_out):
-        heard.update(pair.x.tobytes() + pair.y.tobytes())
+        digest.update(pair.x.tobytes() + pair.y.tobytes())
     identity = {
         "config": config.model_dump(mode="json"),
         "model": kind.model.model_dump(mode="json"),
-        "recordings_sha256": heard.hexdigest(),
+        "recordings_sha256": digest.hexdigest(),
     }
     with input_errors():
         checkpoints = Checkpoints(run_dir, identity)

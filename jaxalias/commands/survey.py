@@ -123,8 +123,10 @@ def measure_network(
     candidate = measuring.candidate_of(file, network, "teacher", precision, turned)
     found = evaluation.evaluate([candidate], file.sample_rate, sine_set)["models"][0]
     tones = found["per_tone"]
-    nmr_db = np.array([np.nan if value is None else value for value in tones["NMR-S"]])  # None: cannot be measured
-    worst = int(np.nanargmax(nmr_db))
+    measured = [index for index, value in enumerate(tones["NMR-S"]) if value is not None]
+    if not measured:  # tones that are left out, or without any alias at all
+        raise ValueError(f"{file.label(network)}: no tone of the set has an NMR in dB: it does not alias")
+    worst = max(measured, key=lambda index: tones["NMR-S"][index])
     return {
         "path": file.label(network),
         "format": file.format,
@@ -137,7 +139,7 @@ def measure_network(
         "worst_NMR-S": tones["NMR-S"][worst],
         "worst_f0_hz": tones["f0_hz"][worst],
         "worst_level_db": tones["level_db"][worst],
-        "audible_share": float(np.mean(nmr_db[~np.isnan(nmr_db)] > AUDIBLE_DB)),
+        "audible_share": float(np.mean([tones["NMR-S"][index] > AUDIBLE_DB for index in measured])),
     }
 
 

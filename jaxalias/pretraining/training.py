@@ -53,7 +53,9 @@ def prepare(
     for part, pairs in (("training", training), ("validation", validation)):
         if not any(len(pair.x) >= length for pair in pairs):
             longest = max((len(pair.x) for pair in pairs), default=0)
-            raise ValueError(f"the {part} part must hold {length} samples in one piece, its longest has {longest}")
+            needs = f"{length / sample_rate:.2f} s in one piece, its longest has {longest / sample_rate:.2f} s"
+            share = f", or give held-out recordings: by default the last {config.held_out:.0%} of each is held out"
+            raise ValueError(f"the {part} part must hold {needs}; record more{share if part == 'validation' else ''}")
     dsp.require_precision(config.precision)
     material, held_out = (_joined(pairs, config) for pairs in (training, validation))
     segments = source(model, config, sample_rate, int(material.ends[-1]), _in_turn(validation, length))

@@ -25,7 +25,9 @@ Signal = Float[np.ndarray, "t"]
 Bits = Literal["16", "24", "float"]
 
 BLOCK = 65_536  # samples read at a time
+MUCH_LOUDER_DB = 20.0  # than the first channel: another channel that the user is told about
 QUIET_DB = -50.0  # peak; a recording below it may hold nothing but the noise of the converter
+_AGAIN = "it is damaged or was cut off: copy or export it again"
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 _READ_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 _MADE_BY = "jaxalias:"
@@ -124,10 +126,12 @@ def reading(path: str | os.PathLike[str], channel: int | None = None) -> Iterato
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: soundfile's for headerless ".raw"
-        raise AudioFileError(f"{path}: must be an audio file that libsndfile reads: {_reason(error)}") from None
+        what = f"must be an audio file that libsndfile reads, as WAV and FLAC: {_reason(error)}"
+        raise AudioFileError(f"{path}: {what}") from None
     with file:
         if file.frames == 0:
-            raise AudioFileError(f"{path}: must hold at least 1 sample, got 0{audio_headers.unfinished(path)}")
+            what = f"must hold at least 1 sample, got 0{audio_headers.unfinished(path)}"
+            raise AudioFileError(f"{path}: {what}; {_AGAIN}")
         index, warnings = _choose(path, file, channel)
         warnings += audio_headers.cut_off(path, file)
         yield Source(path, file.samplerate, file.frames, warnings, _blocks(path, file, index))
@@ -251,15 +255,16 @@ def _choose(path: Path, file: soundfile.SoundFile, channel: int | None) -> tuple
     for block in _frames(path, file):
         peaks = np.fmax(peaks, np.max(np.abs(block), axis=0))
     file.seek(0)
-    quiet = peaks < 10 ** (QUIET_DB / 20)
+    quiet, best = peaks < 10 ** (QUIET_DB / 20), int(np.argmax(peaks))
+    first = f"peaks at {20 * np.log10(peaks[0]):.0f} dB" if peaks[0] else "is silent"
+    loudest = f"channel {best + 1} at {20 * np.log10(max(peaks[best], 1e-30)):.0f} dB"
     if quiet[0] and not quiet.all():
-        first = f"peaks at {20 * np.log10(peaks[0]):.0f} dB" if peaks[0] else "is silent"
-        best = int(np.argmax(peaks))
-        raise AudioFileError(
-            f"{path}: its first channel {first}, channel {best + 1} at {20 * np.log10(peaks[best]):.0f} dB; choose one "
-            f"with --channel {best + 1} or --channel 1"
-        )
-    return 0, (f"{path}: has {count} channels; only the first is used",)
+        choice = f"choose one with --channel {best + 1} or --channel 1"
+        raise AudioFileError(f"{path}: its first channel {first}, {loudest}; {choice}")
+    warning = f"{path}: has {count} channels; only the first is used"
+    if peaks[best] > 10 ** (MUCH_LOUDER_DB / 20) * peaks[0]:
+        warning += f", which {first}, {loudest}: --channel {best + 1} takes that"
+    return 0, (warning,)
 
 
 def _blocks(path: Path, file: soundfile.SoundFile, index: int) -> Iterator[Signal]:
@@ -278,13 +283,15 @@ def _frames(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         try:
             block = file.read(BLOCK, dtype="float64", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
-            raise AudioFileError(f"{path}: cannot be read from sample {position} on: {_reason(error)}") from None
+            what = f"cannot be read from sample {position} on ({_reason(error)})"
+            raise AudioFileError(f"{path}: {what}; {_AGAIN}") from None
         if not len(block):
             break
         position += len(block)
         yield block
     if position < file.frames:
-        raise AudioFileError(f"{path}: must hold the {file.frames} samples of its header, ends after {position}")
+        what = f"must hold the {file.frames} samples of its header, ends after {position}"
+        raise AudioFileError(f"{path}: {what}; {_AGAIN}")
 
 
 def _refuse_not_finite(path: Path, block: Signal, position: int) -> None:

@@ -16,6 +16,7 @@ from jaxalias.signals.audio_files import QUIET_DB
 from jaxalias.signals.dsp import power_to_db
 
 _FULL_SCALE, _RUN = 0.99, 3  # this many equal samples in a row, this near to full scale, were clipped by a converter
+_SAME_PEAK, _SEVERAL = 1e-4, 5  # two halves of a wave differ by a step of 16 bits; flat tops that a warning needs
 _ONSET_S = 0.01  # search range for the beginning of the impulse response, before its largest value
 _HELD = 0.5  # least share of the input's length that the output must cover
 _EXPLAINED = 0.4  # least explained share of the output; pedals at high gain: 0.6, unrelated recordings: 0.05
@@ -59,19 +60,33 @@ def check(samples: Float[np.ndarray, "t"], name: str) -> None:
         >>> check(np.sin(np.arange(100.0)), "take.wav")
     """
     refuse_silence(samples, name)
-    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # first samples of runs of equal ones
-    starts, lengths = ends[:-1], np.diff(ends)
-    high = (lengths >= _RUN) & (np.abs(samples[starts]) >= _FULL_SCALE)
-    starts, lengths = starts[high], lengths[high]
-    padded = np.pad(samples, 1, constant_values=np.nan)
-    around = np.stack([padded[starts], padded[starts + lengths + 1]]) - samples[starts]
-    edges = ~(np.abs(around) <= 2 * _resolution(samples))  # the ends of the recording are edges too
-    if edges.any():
-        first = int(np.argmax(edges.any(axis=0)))
-        raise RecordingError(
-            f"{name}: must not be clipped, sample {starts[first]} and the {lengths[first] - 1} after it are equal "
-            f"at {abs(samples[starts[first]]):.3f} of full scale; record softer"
-        )
+    clipped = clipping(samples)
+    if clipped:
+        raise RecordingError(f"{name}: must not be clipped, {clipped}; record softer")
+
+
+def clipping(samples: Float[np.ndarray, "t"]) -> str | None:
+    """Where a converter clipped a recording, in words; None where it did not (see `check`)."""
+    starts, lengths = _flat_tops(samples, _FULL_SCALE)
+    if not len(starts):
+        return None
+    level = abs(samples[starts[0]])
+    return f"sample {starts[0]} and the {lengths[0] - 1} after it are equal at {level:.3f} of full scale"
+
+
+def turned_down(samples: Float[np.ndarray, "t"], name: str) -> str | None:
+    """A warning where a recording looks as if it was clipped and its level lowered afterwards, else None.
+
+    Its flat tops then lie at its own peak. A distortion that runs in a computer has such tops too, so this is no error.
+    """
+    peak = float(np.max(np.abs(samples), initial=0))
+    starts, _ = _flat_tops(samples, (1 - _SAME_PEAK) * peak)
+    if peak >= _FULL_SCALE or len(starts) < _SEVERAL:
+        return None
+    return (
+        f"{name}: {len(starts)} of its tops are flat at its peak, {peak:.3f} of full scale: if it was clipped and "
+        "turned down afterwards, record again, softer"
+    )
 
 
 def refuse_silence(samples: Float[np.ndarray, "t"], name: str) -> None:
@@ -250,6 +265,19 @@ def _refuse_short(name: str, held: int, wanted: int, where: str = "") -> None:
         f"{name}: must be as long as its input, holds {held} of its {wanted} samples{where}, must be {_HELD:.0%} at "
         "least; record all of it"
     )
+
+
+def _flat_tops(samples: Float[np.ndarray, "t"], lowest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where runs of equal samples begin that are so high and end in a jump, and how long they are."""
+    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # where runs of equal samples begin
+    starts, lengths = ends[:-1], np.diff(ends)
+    high = (lengths >= _RUN) & (np.abs(samples[starts]) >= lowest)
+    starts, lengths = starts[high], lengths[high]
+    padded = np.pad(samples, 1, constant_values=np.nan)
+    around = np.stack([padded[starts], padded[starts + lengths + 1]]) - samples[starts]
+    jumps = ~(np.abs(around) <= 2 * _resolution(samples))  # the ends of the recording count as jumps
+    flat = jumps.any(axis=0)
+    return starts[flat], lengths[flat]
 
 
 def _resolution(samples: np.ndarray) -> float:

@@ -27,6 +27,7 @@ from jaxalias import disk
 
 _ARRAYS, _PROGRESS, _SUMS = "arrays.npz", "progress.json", "sha256"
 _RUN = "run_sha256"
+_EARLIER = "_CHECKPOINT_METADATA"  # a file of the checkpoints that Orbax wrote for versions before 0.1.0
 _KEPT = 2
 
 
@@ -175,10 +176,15 @@ class Checkpoints:
         elif (of_this_run and all(of_this_run)) or (found is None and new and _was_object(path)):
             self._say(f"{path}: was damaged and is written anew for this run")
             disk.write_text(path, text)
+        elif found is not None and (other := _fields(found) ^ _fields(identity)):
+            raise CheckpointMismatchError(
+                f"{self._folder}: this folder holds a run of another version of this program, or of another command "
+                f"(config.{min(other)} is known to one of the two alone); give another run folder"
+            )
         elif found is not None:
             raise CheckpointMismatchError(
-                f"{self._folder}: this folder holds another run: {differing[0]} is {there.get(differing[0])!r} there "
-                f"and {here.get(differing[0])!r} here; give another run folder, or the arguments of that run"
+                f"{self._folder}: this folder holds another run: {differing[0]} is {_shown(there, differing[0])} there "
+                f"and {_shown(here, differing[0])} here; give another run folder, or the arguments of that run"
             )
         elif of_this_run or new:
             what = "is not what a run writes" if new else "is damaged, and the checkpoints there are of another run"
@@ -203,6 +209,8 @@ def _fault(folder: Path) -> str | None:
             if _sum(folder / name).encode() not in sums:
                 return f"{name} has not the checksum in {_SUMS}"
     except OSError as error:
+        if (folder / _EARLIER).exists():
+            return "it is of an earlier version of this program, in another format"
         return f"{name}: {error.strerror}"
     return None
 
@@ -233,6 +241,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _fields(identity: dict[str, Any]) -> set[str]:
+    """The names of the settings of a run, which are the same for all runs of one version of a command."""
+    config = identity.get("config")
+    return set(config) if isinstance(config, dict) else set()
+
+
+def _shown(flat: dict[str, Any], key: str) -> str:
+    """A setting as an error shows it."""
+    return repr(flat[key]) if key in flat else "not set"
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_same_seed_same_files(written: Path, monkeypatch, tmp_path: Path) -> Non
         (["--teacher", "{amp}", "--audio", "{amp}"], "must be an audio file"),
         (["--teacher", "{amp}", "--audio", "{silent}"], "clip 'silent': is silent"),
         (["--teacher", "{amp}", "--audio", "{short}"], "clip 'short': must last at least 0.4 s, lasts 0.1"),
-        (["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{silent}"], "clip 'riff', recording: is silent"),
+        (["--teacher", "{amp}", "--audio", "{riff}", "--recording", "{silent}"], "silent.wav: must peak at -50 dB"),
         (["--teacher", "{amp}", "--recording", "a.wav"], "--recording: one for each --audio (0) or 2 more, got 1"),
         (["--teacher", "{amp}", "--audio", "a", "--recording", "a", "--device", "clipper"], "there is one reference"),
         (["--teacher", "{amp}", "--audio", "{riff}", "{riff}"], "music/riff is there twice"),

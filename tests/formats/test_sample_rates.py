@@ -57,7 +57,7 @@ def test_what_is_assumed_is_said_and_the_user_may_say_it(tmp_path: Path, name: s
     assert "96000 Hz" in tuned.document["metadata"]["training"]["jaxalias"]["notes"]["sample_rate"]
 
 
-@pytest.mark.parametrize("text", ["44100", " 44100 ", "44100.0"])
+@pytest.mark.parametrize("text", ["44100", " 44100 ", "44100.0", "44100 Hz", "44.1 kHz", "44.1k"])
 def test_text_counts_for_the_number_in_it_with_a_note(tmp_path: Path, text: str) -> None:
     rate = load(tmp_path, {**rtneural(), "metadata": {"samplerate": text}}).network.rate
     assert (rate.hz, rate.source) == (44_100, "file")
@@ -72,7 +72,7 @@ def test_two_rates_are_said(tmp_path: Path) -> None:
     assert "metadata.samplerate says 48000 Hz and counts, samplerate says 44100" in rate.note
 
 
-@pytest.mark.parametrize("value", ["fast", "", True, 100, 1e9, 44_100.5, [48_000]])
+@pytest.mark.parametrize("value", ["fast", "", "48", "44.1 Hz", True, 100, 1e9, 44_100.5, [48_000]])
 def test_no_rate_is_refused_with_its_place(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ModelFileError, match=r"metadata\.samplerate: must be a whole number of Hz.*text editor"):
         load(tmp_path, {**simple_rnn(), "metadata": {"samplerate": value}})
@@ -112,6 +112,7 @@ def test_a_converted_file_says_what_is_known_and_what_is_assumed(
     files = ["--model", model, "--output", tmp_path / "out.json", "--json", tmp_path / "r.json"]
     run(monkeypatch, convert, *files, *options)
     found = json.loads((tmp_path / "out.json").read_text())["metadata"]
+    assert found.pop("training") == {"jaxalias": {"converted_from": "amp.json"}}
     assert ("samplerate_assumed" in found) == (source == "assumed")
     assert {key: value for key, value in found.items() if key != "samplerate_assumed"} == {"name": "amp", **written}
     again = weights_import.load(tmp_path / "out.json")

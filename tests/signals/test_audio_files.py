@@ -86,6 +86,13 @@ def test_stereo_is_its_first_channel_with_a_warning(tmp_path):
     assert found.warnings == (f"{tmp_path / 'x.wav'}: has 2 channels; only the first is used",)
 
 
+def test_a_first_channel_with_little_but_hum_is_said(tmp_path):
+    right, path = tone(300, 8000), tmp_path / "x.wav"
+    soundfile.write(path, np.stack([0.02 * right, right], axis=1), 8000, subtype="FLOAT")
+    (warning,) = audio_files.read(path).warnings
+    assert warning.endswith("only the first is used, which peaks at -40 dB, channel 2 at -6 dB: --channel 2 takes that")
+
+
 @pytest.mark.parametrize("first_db", [None, -70.0])
 def test_sound_in_another_channel_is_pointed_at(tmp_path, first_db):
     right, path = tone(300, 8000), tmp_path / "x.wav"
@@ -193,6 +200,7 @@ def test_refused_files_are_named_with_the_rule(tmp_path):
         with pytest.raises(AudioFileError, match=f"^{re.escape(str(path))}: .*({rule})") as caught:
             audio_files.read(path)
         assert "\n" not in str(caught.value)
+        assert ("copy or export it again" in str(caught.value)) == (path.stem in ("empty", "cut"))
     for path in (tmp_path, tmp_path / "text.wav" / "x.wav"):
         with pytest.raises(AudioFileError, match=re.escape(str(path))), audio_files.writing(path, 8000, "16"):
             pass

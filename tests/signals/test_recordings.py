@@ -96,6 +96,18 @@ def test_loud_and_whole_recordings_pass() -> None:
     recordings.check(np.clip(4 * sent(), -0.9, 0.9), "a distortion.wav")  # flat, but not at full scale
 
 
+@pytest.mark.parametrize("gain", [0.1, 0.5, 0.891, 0.98])
+@pytest.mark.parametrize("bits", [16, 24, None], ids=lambda bits: f"{bits} bits")
+def test_a_recording_that_was_clipped_and_turned_down_is_doubted(gain: float, bits: int | None) -> None:
+    """A distortion has flat tops too, so this is a warning."""
+    clipped = quantised(gain * np.clip(3 * LOUD, -1, 1), bits)
+    recordings.check(clipped, "x.wav")
+    warning = recordings.turned_down(clipped, "x.wav")
+    assert warning is not None
+    assert f"flat at its peak, {np.max(np.abs(clipped)):.3f} of full scale" in warning
+    assert recordings.turned_down(quantised(gain * LOUD, bits), "x.wav") is None
+
+
 def test_draws_hold_what_stands_in_the_recordings_and_reach_all_of_it() -> None:
     pairs = [Pair(np.arange(100.0), -np.arange(100.0)), Pair(np.arange(1000.0, 1030), -np.arange(1000.0, 1030))]
     drawn = recordings.draw(pairs, 4000, 5, 20, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""All that the project is tortured with, in full; exit code 1 where anything gives way.
+"""All torture tests in full; exit code 1 if one of them fails.
 
     PYTHONPATH=tests python -m torture            # everything, some hours on a laptop
     PYTHONPATH=tests python -m torture kills disk # some of it

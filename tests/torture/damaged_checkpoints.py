@@ -131,7 +131,7 @@ def torture_class(folder: Path, places: int) -> tuple[int, list[str]]:
             except CheckpointDamagedError as error:
                 assert str(damaged) in str(error)
             else:
-                raise AssertionError("nothing whole was left, and nothing said so")
+                raise AssertionError("no whole checkpoint was left, and there was no error")
         except Exception as error:
             faults.append(f"{name}, {words}: {type(error).__name__}: {error}"[:500])
         count += 2
@@ -161,7 +161,7 @@ def torture_command(folder: Path) -> tuple[int, list[str]]:
         elif history(folder / "run") != history(folder / "whole"):
             faults.append(f"{name}, {words}: other losses")
         elif (name, words) != ("run.json", "removed") and str(folder / "run") not in said:
-            faults.append(f"{name}, {words}: not a word about it")
+            faults.append(f"{name}, {words}: no line about the damage")
         shutil.rmtree(folder / "run")
         (folder / "run.nam").unlink(missing_ok=True)
     return len(places) * len(KINDS), faults

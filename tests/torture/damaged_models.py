@@ -238,7 +238,7 @@ def attempt(damage: Damaged, folder: Path) -> Outcome:
 
 
 def by_command(folder: Path) -> tuple[int, str]:
-    """Exit code of `render.py`, and what it says on stderr if it is refused."""
+    """Exit code of `render.py`, and its stderr."""
     sound = folder / "in.wav"
     if not sound.exists():
         soundfile.write(sound, np.random.default_rng(0).uniform(-0.3, 0.3, 400), 44_100, subtype="FLOAT")

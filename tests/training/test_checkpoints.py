@@ -129,3 +129,21 @@ def test_damage_at_any_place_of_any_file_is_found(tmp_path: Path) -> None:
     count, faults = torture_class(tmp_path, places=10)
     assert not faults
     assert count == 2 * len(FILES) * (len(DAMAGES) + 2 * 10)
+
+
+def test_a_run_of_another_version_is_called_that(folder: Path) -> None:
+    older = {**IDENTITY, "config": {**IDENTITY["config"], "batches_per_draw": 1}}
+    (folder / "run.json").write_text(json.dumps(older))
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(CheckpointMismatchError, match=r"another version of this program.*config\.batches_per_draw"):
+        opened(folder)
+
+
+def test_checkpoints_of_an_earlier_format_are_called_that(folder: Path) -> None:
+    for step in (10, 20):
+        place = folder / "checkpoints" / str(step)
+        shutil.rmtree(place)
+        place.mkdir()
+        (place / "_CHECKPOINT_METADATA").write_text("{}")
+    with pytest.raises(CheckpointDamagedError, match="20: it is of an earlier version of this program"):
+        opened(folder)
