@@ -137,11 +137,9 @@ def recorded(x: Path, y: Path, sample_rate: int, args: Any) -> Pair:
 def checked(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
     """A recording at a rate (t,), refused where it is silent or clipped: in its own samples, before any conversion."""
     recording = audio_files.read(path, channel=channel)
-    for warning in recording.warnings:
-        print(warning, file=sys.stderr)
     recordings.check(recording.samples, str(path))
-    warning = recordings.turned_down(recording.samples, str(path))
-    if warning:
+    turned_down = recordings.turned_down(recording.samples, str(path))
+    for warning in (*recording.warnings, *([turned_down] if turned_down else [])):
         print(warning, file=sys.stderr)
     return audio_files.converted(recording, sample_rate).samples
 
