@@ -16,7 +16,7 @@ from jaxalias.signals.audio_files import QUIET_DB
 from jaxalias.signals.dsp import power_to_db
 
 _FULL_SCALE, _RUN = 0.99, 3  # this many equal samples in a row, this near to full scale, were clipped by a converter
-_SAME_PEAK, _SEVERAL = 1e-4, 5  # two halves of a wave differ by a step of 16 bits; flat tops that a warning needs
+_SAME_PEAK, _SEVERAL = 1e-4, 5  # tolerance of equal peaks (a step of 16 bits is below it); flat tops for a warning
 _ONSET_S = 0.01  # search range for the beginning of the impulse response, before its largest value
 _HELD = 0.5  # least share of the input's length that the output must cover
 _EXPLAINED = 0.4  # least explained share of the output; pedals at high gain: 0.6, unrelated recordings: 0.05
@@ -66,7 +66,12 @@ def check(samples: Float[np.ndarray, "t"], name: str) -> None:
 
 
 def clipping(samples: Float[np.ndarray, "t"]) -> str | None:
-    """Where a converter clipped a recording, in words; None where it did not (see `check`)."""
+    """The place where a converter clipped a recording (t,), in words; None if it did not (see `check`).
+
+    Example:
+        >>> clipping(np.clip(2 * np.sin(np.arange(100.0)), -1, 1))
+        'sample 10 and the 2 after it are equal at 1.000 of full scale'
+    """
     starts, lengths = _flat_tops(samples, _FULL_SCALE)
     if not len(starts):
         return None
@@ -75,9 +80,14 @@ def clipping(samples: Float[np.ndarray, "t"]) -> str | None:
 
 
 def turned_down(samples: Float[np.ndarray, "t"], name: str) -> str | None:
-    """A warning where a recording looks as if it was clipped and its level lowered afterwards, else None.
+    """A warning if a recording (t,) was probably clipped and its level lowered afterwards, else None.
 
-    Its flat tops then lie at its own peak. A distortion that runs in a computer has such tops too, so this is no error.
+    The flat tops of such a recording are at its own peak. The output of a distortion in software may have flat tops
+    too, so this is no error.
+
+    Example:
+        >>> turned_down(0.5 * np.sin(np.arange(100.0)), "take.wav") is None
+        True
     """
     peak = float(np.max(np.abs(samples), initial=0))
     starts, _ = _flat_tops(samples, (1 - _SAME_PEAK) * peak)
@@ -268,8 +278,8 @@ def _refuse_short(name: str, held: int, wanted: int, where: str = "") -> None:
 
 
 def _flat_tops(samples: Float[np.ndarray, "t"], lowest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where runs of equal samples begin that are so high and end in a jump, and how long they are."""
-    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # where runs of equal samples begin
+    """(starts, lengths) of runs of equal samples with a magnitude of at least `lowest` that end with a jump."""
+    ends = np.flatnonzero(np.diff(samples, prepend=np.nan, append=np.nan) != 0)  # first samples of runs of equal ones
     starts, lengths = ends[:-1], np.diff(ends)
     high = (lengths >= _RUN) & (np.abs(samples[starts]) >= lowest)
     starts, lengths = starts[high], lengths[high]

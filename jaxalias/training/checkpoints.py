@@ -27,7 +27,7 @@ from jaxalias import disk
 
 _ARRAYS, _PROGRESS, _SUMS = "arrays.npz", "progress.json", "sha256"
 _RUN = "run_sha256"
-_EARLIER = "_CHECKPOINT_METADATA"  # a file of the checkpoints that Orbax wrote for versions before 0.1.0
+_EARLIER = "_CHECKPOINT_METADATA"  # part of the checkpoints of versions before 0.1.0, which Orbax wrote
 _KEPT = 2
 
 
@@ -244,13 +244,13 @@ def _remove(path: Path) -> None:
 
 
 def _fields(identity: dict[str, Any]) -> set[str]:
-    """The names of the settings of a run, which are the same for all runs of one version of a command."""
+    """The names of a run's settings. They are equal for all runs of one version of a command."""
     config = identity.get("config")
     return set(config) if isinstance(config, dict) else set()
 
 
 def _shown(flat: dict[str, Any], key: str) -> str:
-    """A setting as an error shows it."""
+    """A setting in the form for an error message."""
     return repr(flat[key]) if key in flat else "not set"
 
 

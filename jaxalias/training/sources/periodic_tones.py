@@ -63,11 +63,17 @@ def repeated(
     held_out: Any,
     loss: tuple[Term, ...],
 ) -> Source:
-    """A source of signals that repeat, one frame of each; the target is what is harmonic in the teacher's answer.
+    """A source of periodic signals, one frame of each. The target is the harmonic part of the teacher's output.
 
     Args:
-        draw: a key to choices, whose `cycle` says how each row repeats.
-        render: choices to samples, of a period at least.
+        name: of the source.
+        rows: signals in one update.
+        model: of the student.
+        teacher_model: of the teacher.
+        draw: from a key to choices; their `cycle` holds the period of each row.
+        render: from choices to samples, at least one period.
+        held_out: choices of the validation batch.
+        loss: the terms.
 
     Raises:
         ValueError: a model is recurrent.
