@@ -174,12 +174,15 @@ def history(folder: Path) -> Any:
 
 def torture(folder: Path, places: int = PLACES) -> dict[str, Any]:
     """Both; {"damages": of files, "by_command": those with `finetune.py`, "failures"}."""
-    count, faults = torture_class(folder, places)
+    alone, by_command = folder / "alone", folder / "by_command"
+    alone.mkdir()
+    by_command.mkdir()
+    count, faults = torture_class(alone, places)
     few = evaluation.SineSet((60, 61), (-18.0,))
     with (
         patch.multiple(command_line, CHECKPOINT_EVERY_S=0.0, ASKED_EVERY=1),
         patch.multiple(played, SECONDS=1.0, LEAD_S=0.1),
         patch.object(measuring.measure, "__defaults__", (few,)),
     ):
-        more, other_faults = torture_command(folder)
+        more, other_faults = torture_command(by_command)
     return {"damages": count, "by_command": more, "failures": faults + other_faults}
