@@ -6,7 +6,6 @@ First `Checkpoints` alone, with damage at many places of every file; then `finet
 """
 
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import jax
 import model_files
 import numpy as np
 from torture import commands
+from torture.kills import sums
 
 from jaxalias import evaluation
 from jaxalias.commands import command_line, measuring
@@ -158,18 +158,13 @@ def torture_command(folder: Path) -> tuple[int, list[str]]:
         code, said = typed("run")
         if code or (folder / "run.nam").read_bytes() != wanted:
             faults.append(f"{name}, {words}: exit code {code}, or another student: {said}")
-        elif history(folder / "run") != history(folder / "whole"):
-            faults.append(f"{name}, {words}: other losses")
+        elif sums(folder / "run", UPDATES) != sums(folder / "whole", UPDATES):
+            faults.append(f"{name}, {words}: another state, or other losses")
         elif (name, words) != ("run.json", "removed") and str(folder / "run") not in said:
             faults.append(f"{name}, {words}: no line about the damage")
         shutil.rmtree(folder / "run")
         (folder / "run.nam").unlink(missing_ok=True)
     return len(places) * len(KINDS), faults
-
-
-def history(folder: Path) -> Any:
-    """The losses of all updates."""
-    return json.loads((folder / "result.json").read_text())["history"]
 
 
 def torture(folder: Path, places: int = PLACES) -> dict[str, Any]:
