@@ -188,8 +188,9 @@ def picture(path: Path) -> bool:
 
 
 def run_folder(folder: Path) -> bool:
-    """The folder of a run, or of the runs of a file's networks."""
-    return any(folder.glob(RUN)) or any(folder.glob(f"*/{RUN}"))
+    """The folder of a run, or of the runs of a file's networks, also where checkpoints are left and `run.json` is lost."""
+    marks = (RUN, "checkpoints/*/progress.json")
+    return any(any(folder.glob(place + mark)) for place in ("", "*/") for mark in marks)
 
 
 def marks(folder: Path) -> bool:

@@ -185,6 +185,14 @@ def test_files_are_known_by_what_they_say(tmp_path: Path, monkeypatch) -> None:
     assert not student(command_line.SHIPPED_MODEL)
 
 
+@pytest.mark.parametrize("name", ["run.json", "small/run.json", "checkpoints/12/progress.json"])
+def test_the_folder_of_a_run_is_known_by_what_is_left_of_it(tmp_path: Path, name: str) -> None:
+    assert not overwriting.run_folder(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    assert overwriting.run_folder(tmp_path)
+
+
 def test_devices_and_new_names_are_free(tmp_path: Path) -> None:
     class Arguments:
         json, force = None, False

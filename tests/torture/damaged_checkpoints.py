@@ -6,7 +6,6 @@ First `Checkpoints` alone, with damage at many places of every file; then `finet
 """
 
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import jax
 import model_files
 import numpy as np
 from torture import commands
+from torture.kills import sums
 
 from jaxalias import evaluation
 from jaxalias.commands import command_line, measuring
@@ -158,8 +158,8 @@ def torture_command(folder: Path) -> tuple[int, list[str]]:
         code, said = typed("run")
         if code or (folder / "run.nam").read_bytes() != wanted:
             faults.append(f"{name}, {words}: exit code {code}, or another student: {said}")
-        elif history(folder / "run") != history(folder / "whole"):
-            faults.append(f"{name}, {words}: other losses")
+        elif sums(folder / "run", UPDATES) != sums(folder / "whole", UPDATES):
+            faults.append(f"{name}, {words}: another state, or other losses")
         elif (name, words) != ("run.json", "removed") and str(folder / "run") not in said:
             faults.append(f"{name}, {words}: no line about the damage")
         shutil.rmtree(folder / "run")
@@ -167,19 +167,17 @@ def torture_command(folder: Path) -> tuple[int, list[str]]:
     return len(places) * len(KINDS), faults
 
 
-def history(folder: Path) -> Any:
-    """The losses of all updates."""
-    return json.loads((folder / "result.json").read_text())["history"]
-
-
 def torture(folder: Path, places: int = PLACES) -> dict[str, Any]:
     """Both; {"damages": of files, "by_command": those with `finetune.py`, "failures"}."""
-    count, faults = torture_class(folder, places)
+    alone, by_command = folder / "alone", folder / "by_command"
+    alone.mkdir()
+    by_command.mkdir()
+    count, faults = torture_class(alone, places)
     few = evaluation.SineSet((60, 61), (-18.0,))
     with (
         patch.multiple(command_line, CHECKPOINT_EVERY_S=0.0, ASKED_EVERY=1),
         patch.multiple(played, SECONDS=1.0, LEAD_S=0.1),
         patch.object(measuring.measure, "__defaults__", (few,)),
     ):
-        more, other_faults = torture_command(folder)
+        more, other_faults = torture_command(by_command)
     return {"damages": count, "by_command": more, "failures": faults + other_faults}

@@ -89,6 +89,11 @@ def has_checkpoint(folder: Path) -> bool:
     return any(path.name.isdecimal() for path in folder.glob("checkpoints/*"))
 
 
+def sums(folder: Path, updates: int) -> bytes:
+    """The checksums of the last checkpoint: of all parameters and moments, and of the losses of all updates."""
+    return (folder / "checkpoints" / str(updates) / "sha256").read_bytes()
+
+
 def torture_one(case: Case, count: int, random: np.random.Generator, folder: Path) -> dict[str, Any]:
     """Kill the runs of a case so many times; a run that ends before its next kill is compared, and another begins."""
     model = MODELS[case.kind](folder / "amp.x")
@@ -114,6 +119,8 @@ def torture_one(case: Case, count: int, random: np.random.Generator, folder: Pat
         runs += 1
         if history(folder / run) != history(folder / "whole"):
             faults.append(f"{run}: other losses than those of the unbroken run")
+        if sums(folder / run, case.updates) != sums(folder / "whole", case.updates):
+            faults.append(f"{run}: another state than that of the unbroken run")
         if (folder / f"{run}.x").read_bytes() != student:
             faults.append(f"{run}: another student than that of the unbroken run")
         if kills >= count:
