@@ -4,6 +4,7 @@ One program trains several students of one shape, with different teachers, seeds
 result for each student is the same as if it were trained alone.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,9 +24,6 @@ from jaxalias.training import gradients, plan, sources, step, students
 from jaxalias.training.plan import Task
 from jaxalias.training.sources import Batch, Known, Source
 from jaxalias.training.step import Setup, Student
-
-STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording", "strings")
-"""Streams of random numbers. The key of a stream is the key of the run, folded with its index here. Append only."""
 
 
 class Run(NamedTuple):
@@ -153,8 +151,8 @@ def assemble(
 
 
 def stream(key: Key[Array, ""], name: str, number: Any) -> Key[Array, ""]:
-    """The key of draw `number` from a named stream of random numbers."""
-    return jax.random.fold_in(jax.random.fold_in(key, STREAMS.index(name)), number)
+    """The key of draw `number` from a named stream of random numbers: a source's name, or "signs"."""
+    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode())), number)
 
 
 def _program(
