@@ -126,7 +126,7 @@ class OptimiserConfig(Record):
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: PositiveFloat | None = Field(
-        None, description="global norm of the gradient; with a curvature, of the step"
+        None, description="global norm of the gradient; with a curvature, of the step before the schedule"
     )
     soap: SoapConfig | None = Field(None, description="none: Adam")
     curvature: CurvatureConfig | None = Field(

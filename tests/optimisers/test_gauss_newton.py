@@ -24,7 +24,7 @@ from small_runs import (
     tasks_of,
 )
 
-from jaxalias import models
+from jaxalias import models, optimisers
 from jaxalias.config import (
     CurvatureConfig,
     ESRConfig,
@@ -260,3 +260,21 @@ def test_newton_directions_go_through_a_chain_of_optax() -> None:
     probes = jax.tree.map(lambda a: jnp.ones((2, *a.shape)), PARAMS)
     found, _ = steps.update(PARAMS, steps.init(PARAMS), PARAMS, probes=probes, number=0)
     assert jax.tree.structure(found) == jax.tree.structure(PARAMS)
+
+
+def test_a_clipped_step_decays_with_the_schedule() -> None:
+    """Where every step is clipped, the cosine is the norm of the steps: the last ones settle the average."""
+    config = OptimiserConfig(
+        learning_rate=1.0, schedule="cosine", clip_norm=0.1, curvature=CurvatureConfig(damping=1e-3, renew_every=1)
+    )
+    updates = 20
+    optimiser = optimisers.build(config, updates)
+    state = optimiser.init(PARAMS)
+    gradient = jax.tree.map(lambda a: 1e3 * jnp.ones_like(a), PARAMS)
+    probes = jax.tree.map(lambda a: jnp.ones((1, *a.shape)), PARAMS)
+    norms = []
+    for number in range(updates):
+        steps, state = optimiser.update(gradient, state, PARAMS, probes=probes, number=number, rate=1.0)
+        norms.append(np.linalg.norm(ravel_pytree(steps)[0]))
+    wanted = 0.1 * 0.5 * (1 + np.cos(np.pi * np.arange(updates) / updates))
+    np.testing.assert_allclose(norms, wanted, rtol=1e-4)
