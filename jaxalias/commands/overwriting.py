@@ -188,7 +188,7 @@ def picture(path: Path) -> bool:
 
 
 def run_folder(folder: Path) -> bool:
-    """The folder of a run, or of the runs of a file's networks, also where checkpoints are left and `run.json` is lost."""
+    """The folder of a run, or of the runs of a file's networks; its checkpoints are enough."""
     marks = (RUN, "checkpoints/*/progress.json")
     return any(any(folder.glob(place + mark)) for place in ("", "*/") for mark in marks)
 

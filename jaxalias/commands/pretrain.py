@@ -140,9 +140,9 @@ def checked(path: Path, sample_rate: int, channel: int | None) -> np.ndarray:
     for warning in recording.warnings:
         print(warning, file=sys.stderr)
     recordings.check(recording.samples, str(path))
-    warning = recordings.turned_down(recording.samples, str(path))
-    if warning:
-        print(warning, file=sys.stderr)
+    doubt = recordings.turned_down(recording.samples, str(path))
+    if doubt:
+        print(doubt, file=sys.stderr)
     return audio_files.converted(recording, sample_rate).samples
 
 
