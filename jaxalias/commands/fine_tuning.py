@@ -229,7 +229,7 @@ def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> 
     """Say which models are trained at a lower learning rate than that of their config."""
     for task, rate in zip(tasks, rates, strict=True):
         highest = task.config.optimiser.learning_rate
-        if rate < highest and not quiet:
+        if rate < 0.75 * highest and not quiet:  # halved at least once: a rate in float32 is not the config's either
             what = f"learning rate {rate:.3g}: at twice that the first updates do harm"
             print(f"{task.label}: {what} (its config has {highest:g})", file=sys.stderr, flush=True)
 

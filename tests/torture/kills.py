@@ -57,12 +57,14 @@ def start(options: Sequence[object], **streams: Any) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, options)], **streams)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
-    """Wait until something is so, while a process runs."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 600) -> None:
+    """Wait until something is so, while a process runs; the process is killed if that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "ended before it could be interrupted: give it more updates"
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            process.kill()
+            raise TimeoutError(f"not so after {seconds:g} s: {process.args}")
         time.sleep(0.02)
 
 
