@@ -76,12 +76,12 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         )
     return FineTuneConfig(
         preset="fast",
-        updates=1500,
-        batch_size=24,
+        updates=2000,
+        batch_size=12,
         frame_s=0.05,
         sines=SineConfig(midi_high=112.0, whole_cycles=True, quietest_db=-50.0),
         loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
-        music=_convolutional_music(5),
+        music=_convolutional_music(4),
         high_playing=_convolutional_music(5),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, rewind_above=100.0,
@@ -97,7 +97,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
     """
     config = fast(model)
     if not isinstance(model, RecurrentConfig):
-        return config.model_copy(update={"preset": "balanced", "updates": 3000})
+        return config.model_copy(update={"preset": "balanced", "updates": 4000})
     changes = {
         "preset": "balanced",
         "updates": 5000,
