@@ -33,8 +33,11 @@ def test_it_gives_a_student_with_a_lower_loss_and_leaves_the_teacher_and_the_dis
     model, teacher = aliasing(WAVENET)
     before, seen = jax.tree.map(np.array, teacher), []
     config = SHORT.model_copy(
-        update={"music": music_config(1, seconds=0.3), "sines": SineConfig(whole_cycles=True), "updates": 12}
-    )
+        update={
+            "music": music_config(1, seconds=0.3), "sines": SineConfig(whole_cycles=True), "updates": 12,
+            "optimiser": SHORT.optimiser.model_copy(update={"learning_rate": 1e-3}),
+        }
+    )  # fmt: skip
     found = jaxalias.fine_tune(model, teacher, config, sample_rate=RATE, on_update=seen.append)
     assert isinstance(found, jaxalias.FineTuned)
     assert [record["update"] for record in found.history] == [record["update"] for record in seen] == [*range(1, 13)]

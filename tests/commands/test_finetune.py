@@ -415,5 +415,5 @@ def test_what_one_host_refuses_ends_both(tmp_path, fault):
     assert [process.returncode for process in both] == [2, 2]
     lines = [next(line for line in text.splitlines() if line.startswith("finetune.py: ")) for text in said]
     refused, other = lines if fault == "run.json" else reversed(lines)
-    assert ("holds another run: config.batch_size" if fault == "run.json" else "absent.json") in refused
+    assert ("this folder holds a run of" if fault == "run.json" else "absent.json") in refused
     assert other == "finetune.py: another host could not go on, its message says why"

@@ -59,7 +59,7 @@ def test_it_learns() -> None:
     prepared = make(CONFIG.model_copy(update={"updates": 150, "batch_size": 8, "validate_every": 50}))
     began = loop.begin(prepared)
     ended = loop.advance(prepared, began)
-    assert ended.best_loss[0] < 0.5 * began.best_loss[0]
+    assert ended.best_loss[0] < 0.6 * began.best_loss[0]
     assert ended.best_loss[0] == min(r["validation_loss"] for r in ended.history[0] if "validation_loss" in r)
 
 
