@@ -3,7 +3,7 @@
 Small steps can lead the parameters of a recurrent model to a point where the model has a second stable output. A tone
 that began earlier is unaffected, because its state is carried on; the next tone, which begins from zeros, goes wrong.
 So the loss jumps by ten or a thousand times from one batch to the next, and hundreds of updates do not repair it. The
-average of the last parameters still gives the right output (experiments/RECIPES.md, "Students that broke"). The
+average of the last parameters still gives the right output (experiments/RECIPES.md, "LSTMs"). The
 optimiser here then continues from this average.
 
 Chowdhery et al., "PaLM", 2022, section 5.1, return to a checkpoint for the same reason.

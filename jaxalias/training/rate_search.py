@@ -2,7 +2,7 @@
 
 This rate differs by 100x between captures of one kind. Of six LSTM captures of amplifiers, the most robust one gains
 most from a rate at which the least robust one has 90 000 times its loss after 50 updates; 3000 more updates do not
-repair it (experiments/RECIPES.md, "The rate that a model can take").
+repair it (experiments/RECIPES.md, "LSTMs").
 """
 
 import numpy as np
