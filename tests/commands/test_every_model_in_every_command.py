@@ -118,7 +118,7 @@ REFUSED: dict[tuple[str, str], str] = {
 }
 """What is refused, and the words."""
 SHORT = {
-    "finetune": tuple(kind for kind in KINDS if not kind.startswith("RTNeural") and kind != "SimpleRNN GRU"),
+    "finetune": ("WaveNet, current", "A2", "ConvNet", "NAM LSTM", "SimpleRNN GRU with a knob", "PyTorch LSTM"),
     "sweep": ("WaveNet, current", "SimpleRNN LSTM"),
     "listening_test": ("A2", "Linear", "SimpleRNN GRU with a knob"),
     "corrective_filter": ("A2", "Linear", "SimpleRNN GRU with a knob"),
