@@ -22,7 +22,7 @@ from jaxalias.training.sources import Source
 from jaxalias.training.sources.periodic_tones import repeated
 
 HELD_OUT = 12  # validation tones
-_HELD_OUT_KEY = 2  # differs from every draw of a run, whose keys are folded with the index of a stream
+_HELD_OUT_KEY = 2  # differs from every draw of a run, whose keys are folded with the name of a stream
 _PARTIALS, _HIGHEST_HZ = 24, 16_000.0  # a pickup and its cable attenuate higher partials
 _PLUCKED, _PICKED_UP = (0.06, 0.4), (0.03, 0.25)  # places on the string, relative to its length
 _BRIGHTNESS_HZ = (1500.0, 8000.0)  # above it the overtones fall by another 12 dB per octave
