@@ -1,6 +1,7 @@
 """The whole method in one call: `fine_tune`. No files, no command line."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -131,7 +132,13 @@ def play_music(
     return found
 
 
+@lru_cache(maxsize=1)
 def _training_music(seconds: float, sample_rate: int) -> np.ndarray:
-    """One third of the signal for recording devices (all frequencies at all levels), then two thirds of playing."""
+    """One third of the signal for recording devices (all frequencies at all levels), then two thirds of playing.
+
+    Two sources of an LSTM use it, and all models of one sample rate; it takes seconds to make.
+    """
     everything = playing.make(seconds / 3, sample_rate, TRAINING_SEED)
-    return np.concatenate([everything, playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED)])
+    found = np.concatenate([everything, playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED)])
+    found.flags.writeable = False
+    return found

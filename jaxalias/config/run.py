@@ -15,7 +15,20 @@ from pydantic import (
 from jaxalias.config.record import Record
 
 
-class SineConfig(Record):
+class _PitchRange(Record):
+    """MIDI numbers that tones are drawn from, uniformly."""
+
+    midi_low: FiniteFloat
+    midi_high: FiniteFloat
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if not self.midi_low < self.midi_high:
+            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
+        return self
+
+
+class SineConfig(_PitchRange):
     """Training tones (eqs. 3-5). The first `settling_s` of each tone is not part of the target."""
 
     midi_low: FiniteFloat = 21.0
@@ -30,12 +43,6 @@ class SineConfig(Record):
     )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
-
-    @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
-        if not self.midi_low < self.midi_high:
-            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
-        return self
 
 
 Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"]
@@ -175,7 +182,7 @@ class MusicConfig(Record):
         return self
 
 
-class StringConfig(Record):
+class StringConfig(_PitchRange):
     """Periodic tones with overtones (`jaxalias.training.sources.string_tones`)."""
 
     rows: PositiveInt = Field(description="tones in one update")
@@ -183,12 +190,6 @@ class StringConfig(Record):
     midi_high: FiniteFloat = 103.0
     quietest_db: Annotated[float, Field(lt=0)] = -30.0
     loss: LossConfig
-
-    @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
-        if not self.midi_low < self.midi_high:
-            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
-        return self
 
 
 class FineTuneConfig(Record):

@@ -147,10 +147,9 @@ def string(pitch_hz: Signal, sample_rate: int, random: np.random.Generator, pinc
         stretch = np.sqrt(1 + stiffness * n * n)
         if n * stretch * pitch_hz.max() > strings.HIGHEST_PARTIAL * sample_rate:
             break
-        treble = 1 + (n * first_hz / brightness) ** 2
-        weight = np.sin(np.pi * n * plucked) * np.sin(np.pi * n * picked_up) / n / treble
+        weight = strings.partial_weight(n, n * first_hz, plucked, picked_up, brightness)
         if pinched:
-            weight *= 0.05 if n % pinched else pinched * treble**0.5
+            weight *= 0.05 if n % pinched else pinched * (1 + (n * first_hz / brightness) ** 2) ** 0.5
         rate = (1 + (n * first_hz / 4000) ** 1.3) / decay_s
         angle = 2 * np.pi * (n * stretch * turns) + random.uniform(0, 2 * np.pi)
         y += weight * np.exp(-rate * time) * np.sin(angle)
