@@ -143,6 +143,21 @@ def test_a_file_that_was_cut_off_says_both_lengths(tmp_path, name, form, subtype
     np.testing.assert_array_equal(found.samples, whole.samples[:held])
 
 
+def test_an_ogg_file_without_its_end_is_called_cut_off(tmp_path):
+    """Wherever it was cut: between pages, inside one, or inside its last one. The whole file gives no warning."""
+    path = tmp_path / "whole.ogg"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(200_000)
+    soundfile.write(path, noise, 44_100, format="OGG", subtype="VORBIS")
+    whole = path.read_bytes()
+    pages = [at.start() for at in re.finditer(b"OggS", whole)]
+    assert audio_files.read(path).warnings == ()
+    for size in (pages[-2], (pages[-3] + pages[-2]) // 2, pages[-1] + 10, len(whole) - 5):
+        short = tmp_path / "short.ogg"
+        short.write_bytes(whole[:size])
+        (said,) = audio_files.read(short).warnings
+        assert said.startswith(f"{short}: was cut off: its last Ogg page is missing, it holds ")
+
+
 @pytest.mark.parametrize("length", [0x7FFFFF00, 0xFFFFFFFF])
 def test_a_stream_of_unknown_length_is_not_called_cut_off(tmp_path, length):
     path = tmp_path / "x.wav"
