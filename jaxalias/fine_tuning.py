@@ -14,7 +14,7 @@ from jaxalias.evaluation.sine_set import player
 from jaxalias.models import Model, Params
 from jaxalias.signals import high_playing, playing
 from jaxalias.signals.recordings import Pair
-from jaxalias.targets.oversampling import oversample
+from jaxalias.targets.oversampling import at_rates
 from jaxalias.training import loop, plan, rate_search, run
 from jaxalias.training.loop import SILENT, Hooks, Progress
 from jaxalias.training.plan import Played, Task
@@ -113,8 +113,9 @@ def play_music(
     position = (_KNOB_MIDDLE,) * model.knobs or None
     play = player(model, params, knobs=position)
 
-    def with_target(x: np.ndarray, factor: int) -> Pair:
-        return Pair(x, np.asarray(oversample(play, factor)(jnp.asarray(x)[None])[0]))
+    def played(x: np.ndarray, factor: int) -> tuple[Pair, np.ndarray]:
+        own, target = (np.asarray(y[0]) for y in at_rates(play, (1, factor))(jnp.asarray(x)[None]))
+        return Pair(x, target), own
 
     found = {}
     for name, each in plan.music_of(config).items():
@@ -128,7 +129,8 @@ def play_music(
         else:
             x = _training_music(seconds, sample_rate) if audio is None else audio
             other = playing.playing(other_s, sample_rate, HELD_OUT_SEED)
-        found[name] = Played(with_target(x, factor), with_target(other, factor))
+        training, own = played(x, factor)
+        found[name] = Played(training, played(other, factor)[0], own if factor > 1 else None)
     return found
 
 

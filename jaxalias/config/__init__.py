@@ -22,7 +22,6 @@ from jaxalias.config.run import (
     Reduction,
     SineConfig,
     SoapConfig,
-    StringConfig,
 )
 from jaxalias.config.wavenet import ConvNetConfig, LayerArrayConfig, LinearConfig, WaveNetConfig
 
@@ -48,7 +47,6 @@ __all__ = [
     "Reduction",
     "SineConfig",
     "SoapConfig",
-    "StringConfig",
     "WaveNetConfig",
     "explain",
 ]

@@ -15,20 +15,7 @@ from pydantic import (
 from jaxalias.config.record import Record
 
 
-class _PitchRange(Record):
-    """MIDI numbers that tones are drawn from, uniformly."""
-
-    midi_low: FiniteFloat
-    midi_high: FiniteFloat
-
-    @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
-        if not self.midi_low < self.midi_high:
-            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
-        return self
-
-
-class SineConfig(_PitchRange):
+class SineConfig(Record):
     """Training tones (eqs. 3-5). The first `settling_s` of each tone is not part of the target."""
 
     midi_low: FiniteFloat = 21.0
@@ -43,6 +30,12 @@ class SineConfig(_PitchRange):
     )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if not self.midi_low < self.midi_high:
+            raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
+        return self
 
 
 Reduction = Literal["ratio_of_sums", "mean_of_ratios", "geometric", "soft_hinge", "pseudo_huber"]
@@ -101,6 +94,12 @@ class LossConfig(Record):
     emphasis: Literal["flat", "a_weighting"] = Field("flat", description="in series with the low-pass")
     lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all frequencies count")
 
+    @property
+    def is_mean_over_rows(self) -> bool:
+        """True if every term is the mean of a value of each row, so that rows can have weights."""
+        used = [term.reduction for term in (self.esr, self.nmr, self.aliases) if term is not None]
+        return not {"ratio_of_sums", "geometric"} & set(used) and not self.dc_weight
+
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
         if not (self.esr.weight or self.nmr.weight or self.dc_weight or (self.aliases and self.aliases.weight)):
@@ -118,6 +117,9 @@ class CurvatureConfig(Record):
     )
     sample_every: PositiveInt = Field(
         1, description="updates between samples of the curvature, after the first factorisation"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay per update of the running mean of the Newton directions, which is the step; 0: no mean"
     )
 
 
@@ -182,16 +184,6 @@ class MusicConfig(Record):
         return self
 
 
-class StringConfig(_PitchRange):
-    """Periodic tones with overtones (`jaxalias.training.sources.string_tones`)."""
-
-    rows: PositiveInt = Field(description="tones in one update")
-    midi_low: FiniteFloat = 64.0
-    midi_high: FiniteFloat = 103.0
-    quietest_db: Annotated[float, Field(lt=0)] = -30.0
-    loss: LossConfig
-
-
 class FineTuneConfig(Record):
     """One run: the result of a preset, and the content of `run.json` in the run's folder."""
 
@@ -203,7 +195,6 @@ class FineTuneConfig(Record):
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
     loss: LossConfig = Field(LossConfig(), description="of the tones; each other source has its own")
-    strings: StringConfig | None = Field(None, description="tones with overtones; needs sines.whole_cycles")
     music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
     high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
     starts: MusicConfig | None = Field(None, description="music that starts from the model's initial state")
@@ -215,8 +206,6 @@ class FineTuneConfig(Record):
     def _options_suit(self) -> Self:
         if self.loss.aliases and not self.sines.whole_cycles:
             raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
-        if self.strings and not self.sines.whole_cycles:
-            raise ValueError("strings needs sines.whole_cycles = true, got false")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self
@@ -225,7 +214,7 @@ class FineTuneConfig(Record):
         """Refuse losses that are no mean over rows of functions of squares: the curvature is computed row by row."""
         every = {
             "": self,
-            **{f"{name}.": getattr(self, name) for name in ("strings", "music", "high_playing", "starts")},
+            **{f"{name}.": getattr(self, name) for name in ("music", "high_playing", "starts")},
         }
         for name, part in every.items():
             if part is None:

@@ -12,6 +12,7 @@ estimate or not.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -67,6 +68,25 @@ def total(terms: Sequence[Term], values: dict[str, Array], weights: dict[str, An
     return jnp.sum(jnp.stack([known[term.name] * values[term.name] for term in terms]))
 
 
+def mean(term: Term, parts: Any, weight: Float[Array, "b"] | None) -> Float[Array, ""]:
+    """The value of a term for a batch: its reduction, or the weighted mean of the reductions of each row.
+
+    Args:
+        term: with weights, its `reduce` must be a mean over rows.
+        parts: the result of its `measure`.
+        weight: of each row; None: all 1.
+
+    Example:
+        >>> term = esr(ESRConfig(), np.ones(1))
+        >>> float(mean(term, jnp.array([0.25, 0.5]), jnp.array([1.5, 0.5])))
+        0.3125
+    """
+    if weight is None:
+        return term.reduce(parts)
+    rows = jax.tree.map(lambda part: part[:, None], parts)
+    return jnp.mean(weight * jax.vmap(term.reduce)(rows))
+
+
 def of_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
     """ESR + lambda NMR + DC of tones (eq. 17), each relative to the power of its own tone.
 
@@ -90,8 +110,8 @@ def of_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
     return tuple(term for term in terms if term.weight or term.name in ("ESR", "NMR"))
 
 
-def of_periodic_tones(config: LossConfig, sample_rate: float, prefix: str = "") -> tuple[Term, ...]:
-    """The terms of `of_tones`, and the NMR of the aliases if the config has it. All names begin with `prefix`.
+def of_periodic_tones(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
+    """The terms of `of_tones`, and the NMR of the aliases if the config has it.
 
     Example:
         >>> [term.name for term in of_periodic_tones(LossConfig(aliases=NMRConfig()), 44_100)]
@@ -100,7 +120,7 @@ def of_periodic_tones(config: LossConfig, sample_rate: float, prefix: str = "") 
     found = of_tones(config, sample_rate)
     if config.aliases is not None:
         found = *found, nmr_of_aliases(config.aliases, _emphasis(config, sample_rate), sample_rate)
-    return tuple(term._replace(name=prefix + term.name) for term in found)
+    return found
 
 
 def of_music(config: LossConfig, sample_rate: float, name: str) -> tuple[Term, ...]:

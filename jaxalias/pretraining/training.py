@@ -83,7 +83,7 @@ def source(model: Model, config: PretrainConfig, sample_rate: int, places: int, 
     """
     name, before, length = "recording", config.warm_up, config.frames * config.frame
 
-    def draw(key: Key[Array, ""]) -> Int[Array, "b"]:
+    def draw(known: Known, key: Key[Array, ""]) -> Int[Array, "b"]:
         return jax.random.randint(key, (config.batch_size,), 0, places, jnp.int32)
 
     def complete(known: Known, place: Int[Array, "b"]) -> Batch:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float, Key
+from jaxtyping import ArrayLike, Float, Key, UInt32
 
 from jaxalias.signals import phase
 from jaxalias.signals.dsp import db_to_amplitude, midi_to_hz
@@ -76,11 +76,42 @@ def draw(
         (3,)
     """
     midi_key, amplitude_key, phase_key = jax.random.split(key, 3)
-    midi = jax.random.uniform(midi_key, (batch,), dtype, midi_low, midi_high)
-    start = jax.random.bits(phase_key, (batch,), jnp.uint32)
+    return of_even(
+        jax.random.uniform(midi_key, (batch,), dtype), jax.random.uniform(amplitude_key, (batch,), dtype),
+        jax.random.bits(phase_key, (batch,), jnp.uint32),
+        midi_low=midi_low, midi_high=midi_high, sample_rate=sample_rate, quietest_db=quietest_db,
+    )  # fmt: skip
+
+
+def of_even(
+    pitch: Float[jax.Array, "b"],
+    level: Float[jax.Array, "b"],
+    start: UInt32[jax.Array, "b"],
+    *,
+    midi_low: float,
+    midi_high: float,
+    sample_rate: float,
+    quietest_db: float | None,
+) -> Tones:
+    """Tones from numbers in [0, 1).
+
+    Args:
+        pitch: 0: `midi_low`, 1: `midi_high`.
+        level: see `amplitudes`.
+        start: phase of sample 0, in 2**-32 turns.
+        midi_low, midi_high, sample_rate, quietest_db: as for `draw`.
+
+    Example:
+        >>> found = of_even(
+        ...     jnp.array([0.5]), jnp.array([1.0]), jnp.array([0], jnp.uint32),
+        ...     midi_low=57.0, midi_high=81.0, sample_rate=48_000, quietest_db=-40.0,
+        ... )
+        >>> (48_000 * phase.to_ratio(found.increment)).round(2).tolist(), found.amplitude.tolist()
+        ([440.0], [1.0])
+    """
     return Tones(
-        phase.from_ratio(midi_to_hz(midi) / sample_rate),
-        amplitudes(jax.random.uniform(amplitude_key, (batch,), dtype), quietest_db),
+        phase.from_ratio(midi_to_hz(midi_low + (midi_high - midi_low) * pitch) / sample_rate),
+        amplitudes(level, quietest_db),
         phase.Turns(start, jnp.zeros_like(start)),
     )
 

@@ -43,7 +43,7 @@ def values_of(
     for source, frame, estimate in zip(sources, frames, estimates, strict=True):
         measure = spread(lambda *row, source=source: [t.measure(*row) for t in source.terms], (0, 0, 0), 0)
         parts = measure(estimate, frame.targets, frame.about)
-        values |= {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
+        values |= _values(source, parts, frame)
     every = [term for source in sources for term in source.terms]
     return {"loss": loss_terms.total(every, values, weights), **values}, tuple(after)
 
@@ -105,7 +105,7 @@ def row_by_row(
             share = math.sqrt(all_rows / source.rows)
             gradients.append(jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient))
             probes.append(jax.tree.map(lambda u, share=share: share * u, probe))
-            values |= {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
+            values |= _values(source, parts, frame)
             after.append(later)
         every = [term for source in sources for term in source.terms]
         return Learned(
@@ -128,8 +128,7 @@ def _learn_row(
         return [_residuals(term)(estimate, frame.targets, frame.about) for term in source.terms]
 
     def loss(parts: list[Array]) -> Array:
-        values = {term.name: term.reduce(part) for term, part in zip(source.terms, parts, strict=True)}
-        return loss_terms.total(source.terms, values, weights)
+        return loss_terms.total(source.terms, _values(source, parts, frame), weights)
 
     estimate, pull, after = jax.vjp(lambda p: source.play(p, frame.inputs, memory), params, has_aux=True)
     found, pull_residuals = jax.vjp(residuals, estimate)
@@ -141,6 +140,12 @@ def _learn_row(
         sampled, lambda: pull(*pull_residuals(signs))[0], lambda: jax.tree.map(jnp.zeros_like, gradient)
     )
     return gradient, probe, *jax.tree.map(lambda a: a[0], (parts, after))
+
+
+def _values(source: Source, parts: Sequence[Any], frame: Frame) -> dict[str, Array]:
+    """The terms of a source by name, from the measures of its rows."""
+    every = zip(source.terms, parts, strict=True)
+    return {term.name: loss_terms.mean(term, part, frame.weight) for term, part in every}
 
 
 def _residuals(term: loss_terms.Term) -> Callable:

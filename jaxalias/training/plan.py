@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxalias import models
 from jaxalias.config import FineTuneConfig, MusicConfig
 from jaxalias.models import Model, Params
 from jaxalias.signals.recordings import Pair
-from jaxalias.training.sources import Known, Material, Source, music, periodic_tones, string_tones, tones
+from jaxalias.training.importance import Chances
+from jaxalias.training.sources import Known, Material, Source, music, periodic_tones, tones
 
 
 class Played(NamedTuple):
@@ -17,6 +19,7 @@ class Played(NamedTuple):
 
     training: Pair
     held_out: Pair
+    own: np.ndarray | None = None  # the teacher's output at its own rate for the training music, (t,)
 
 
 class Task(NamedTuple):
@@ -54,8 +57,6 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
         found.append(periodic_tones.source(model, teacher_model, config, sample_rate))
     else:
         found.append(tones.source(model, teacher_model, config, sample_rate, play))
-    if config.strings:
-        found.append(string_tones.source(model, teacher_model, config.strings, config.frame_s, sample_rate, dtype))
     for name, each in music_of(config).items():
         if name == "starts" or model.knobs:
             past = 0 if name == "starts" else settling
@@ -74,10 +75,11 @@ def settling_of(model: Model, config: FineTuneConfig, sample_rate: int) -> int:
     return round(config.sines.settling_s * sample_rate)
 
 
-def known_of(task: Task, settling: int, sample_rate: int) -> Known:
+def known_of(model: Model, task: Task, settling: int, sample_rate: int) -> Known:
     """Teacher and music of one student, on the device, in the precision of the run.
 
     Args:
+        model: of the teacher.
         task: the student.
         settling: samples before an excerpt (`settling_of`).
         sample_rate: Hz.
@@ -87,15 +89,22 @@ def known_of(task: Task, settling: int, sample_rate: int) -> Known:
     """
     training: dict[str, Material] = {}
     held_out: dict[str, Material] = {}
+    chances: dict[str, Chances] = {}
     for name, config in music_of(task.config).items():
         least = music.least_samples(config, sample_rate, 0 if name == "starts" else settling)
         if name not in task.music:
             raise ValueError(f"{task.name}: {name} needs music of at least {least} samples, got none")
-        for part, kept in zip(task.music[name], (training, held_out), strict=True):
+        for part, kept in zip(task.music[name][:2], (training, held_out), strict=True):
             if min(len(part.x), len(part.y)) < least:
                 raise ValueError(f"{task.name}: {name} needs music of at least {least} samples, got {len(part.x)}")
             kept[name] = music.material(part.x, part.y, task.config.precision)
-    return Known(models.cast(task.teacher, task.config.precision), training, held_out)
+        part, _, own = task.music[name]
+        if own is not None and config.loss.is_mean_over_rows:
+            chances[name] = music.chances(config, part.y, own, sample_rate, settling)
+    teacher = models.cast(task.teacher, task.config.precision)
+    if task.config.sines.whole_cycles and task.config.loss.is_mean_over_rows:
+        chances["tones"] = periodic_tones.chances(model, teacher, task.config, sample_rate)
+    return Known(teacher, training, held_out, chances)
 
 
 def weights_of(model: Model, config: FineTuneConfig, sample_rate: int) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
         every,
         config,
         initial=[task.teacher if task.initial is None else task.initial for task in tasks],
-        known=[plan.known_of(task, settling, sample_rate) for task in tasks],
+        known=[plan.known_of(teacher_model, task, settling, sample_rate) for task in tasks],
         weights=[plan.weights_of(model, task.config, sample_rate) for task in tasks],
         seeds=[task.config.seed for task in tasks],
         rates=[task.config.optimiser.learning_rate for task in tasks],
@@ -176,7 +176,7 @@ def _draw(program: Program, index: int, keys: Array, known: Known, number: Array
     source = program.setup.sources[index]
 
     def one(key: Array, known: Known) -> Batch:
-        return program.over(source.complete, (-1, 0), 0)(known, source.draw(stream(key, source.name, number)))
+        return program.over(source.complete, (-1, 0), 0)(known, source.draw(known, stream(key, source.name, number)))
 
     return program.each(one)(keys, known)
 
@@ -191,7 +191,9 @@ def _start(program: Program, keys: Array, known: Known, params: Params, rates: A
 
     def one(params: Params, rate: Array, key: Array, known: Known) -> Student:
         def memory(source: Source) -> State:
-            shapes = jax.eval_shape(lambda: source.begin(params, source.complete(known, source.draw(key)).lead_in))
+            shapes = jax.eval_shape(
+                lambda: source.begin(params, source.complete(known, source.draw(known, key)).lead_in)
+            )
             return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
         return step.start(params, rate, program.setup, tuple(memory(source) for source in program.setup.sources))

@@ -80,14 +80,15 @@ def test_segments_are_slices_of_their_recording_with_its_past_in_front() -> None
     assert places == 2 + 11
     every = jnp.arange(places)
     source = training.source(models.build(TINY.model), config, RATE, places, every)
-    batch = source.complete(training.Known((), {"recording": material}, {}), every)
+    known = training.Known((), {"recording": material}, {})
+    batch = source.complete(known, every)
     whole = np.concatenate([batch.lead_in.x, np.reshape(batch.inputs, (places, -1))], axis=1)
     np.testing.assert_array_equal(batch.inputs, -batch.targets)
     for row, first in zip(whole, [1, 2, *range(101, 112)], strict=True):
         begin = 1 if first < 100 else 101
         past = [max(0, n) if n >= begin else 0 for n in range(first - 5, first)]
         np.testing.assert_array_equal(row, [*past, *range(first, first + 20)])
-    drawn = np.concatenate([source.draw(jax.random.key(i)) for i in range(300)])
+    drawn = np.concatenate([source.draw(known, jax.random.key(i)) for i in range(300)])
     assert set(drawn) == set(range(places))
     np.testing.assert_array_equal(training._in_turn(pairs, 20), [0, 2])
 

@@ -77,9 +77,9 @@ def begun(kind: Kind) -> Begun:
         config = config.model_copy(update={"sines": CONFIG.sines, "loss": loss})
     model, (task,) = models.build(kind), tasks_of(config, kind)
     every = plan.sources_of(model, model, config, RATE)
-    known = plan.known_of(task, plan.settling_of(model, config, RATE), RATE)
+    known = plan.known_of(model, task, plan.settling_of(model, config, RATE), RATE)
     params = jax.tree.map(lambda a: 1.1 * a, known.teacher)
-    batches = [source.complete(known, source.draw(jax.random.key(1))) for source in every]
+    batches = [source.complete(known, source.draw(known, jax.random.key(1))) for source in every]
     memories = [source.begin(params, batch.lead_in) for source, batch in zip(every, batches, strict=True)]
     spread = partial(students.over_rows, students.mesh_for(1))
     learn = gradients.row_by_row(every, spread, partial(models.each_row, model), lambda number: number >= 0)
@@ -118,7 +118,8 @@ def matrix_of(given: Begun, index: int) -> np.ndarray:
         return [term.residuals(estimate, frame.targets, frame.about) for term in source.terms]  # type: ignore[misc]
 
     def loss(squares: list[jax.Array]) -> jax.Array:
-        values = {term.name: term.reduce(part) for term, part in zip(source.terms, squares, strict=True)}
+        every = zip(source.terms, squares, strict=True)
+        values = {term.name: terms.mean(term, part, frame.weight) for term, part in every}
         return terms.total(source.terms, values, given.weights)
 
     def weighed(flat: jax.Array) -> jax.Array:

@@ -45,7 +45,7 @@ def data(keys: Any) -> tuple[int, ...]:
     return tuple(np.asarray(jax.random.key_data(keys)).tolist())
 
 
-STREAMS = ("tones", "strings", "music", "high_playing", "starts", "signs", "recording")
+STREAMS = ("tones", "music", "high_playing", "starts", "signs", "recording")
 
 
 def test_no_two_draws_of_a_run_share_a_key() -> None:
@@ -135,7 +135,7 @@ def test_validation_is_the_mean_over_frames_of_what_an_update_measures() -> None
     prepared = prepare(config, WAVENET).run
     found = {name: float(value[0]) for name, value in prepared.validate(loop.begin(prepared).state.average).items()}
     model, (task,) = models.build(WAVENET), tasks_of(config, WAVENET)
-    known = plan.known_of(task, 1, RATE)
+    known = plan.known_of(model, task, 1, RATE)
     wanted: dict[str, float] = {}
     for source in plan.sources_of(model, model, config, RATE):
         batch = source.complete(known._replace(material=known.held_out), source.held_out)

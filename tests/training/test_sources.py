@@ -24,13 +24,13 @@ from small_runs import (
 )
 
 from jaxalias import fine_tuning, models
-from jaxalias.config import FineTuneConfig, LossConfig, NMRConfig, SineConfig, StringConfig
+from jaxalias.config import FineTuneConfig, SineConfig
 from jaxalias.evaluation import sine_set
 from jaxalias.models import Model, Params
 from jaxalias.signals import periodic_tones, sines
 from jaxalias.targets import harmonics, oversampling
 from jaxalias.training import loop, plan
-from jaxalias.training.sources import Batch, Known, Source, play_together, string_tones
+from jaxalias.training.sources import Batch, Known, Source, play_together
 
 SETTLING = 441  # of a recurrent model, by CONFIG
 ROWS = 6
@@ -50,8 +50,8 @@ class Drawn(NamedTuple):
 def draw(config: FineTuneConfig, name: str, kind: Kind = LSTM, seed: int = 0) -> Drawn:
     model, (task,) = models.build(kind), tasks_of(config, kind)
     (source,) = (each for each in plan.sources_of(model, model, config, RATE) if each.name == name)
-    known = plan.known_of(task, plan.settling_of(model, config, RATE), RATE)
-    choices = jax.jit(source.draw)(jax.random.key(seed))
+    known = plan.known_of(model, task, plan.settling_of(model, config, RATE), RATE)
+    choices = jax.jit(source.draw)(known, jax.random.key(seed))
     return Drawn(model, known.teacher, source, known, choices, jax.jit(source.complete)(known, choices))
 
 
@@ -204,43 +204,6 @@ def test_periodic_tones_are_settled_at_once() -> None:
     assert np.abs(drawn.batch.targets[:, 0] - estimate).max() > 1e-3
 
 
-STRINGS = CONFIG.model_copy(
-    update={
-        "sines": SineConfig(whole_cycles=True),
-        "strings": StringConfig(rows=ROWS, loss=LossConfig(aliases=NMRConfig(weight=0.5), lowpass=None)),
-    }
-)
-
-
-def test_strings_have_overtones_and_repeat() -> None:
-    """Each at its peak; its spectrum over a period is at multiples of the turns alone, below the end of a pickup."""
-    drawn = draw(STRINGS, "strings", WAVENET)
-    x, (tones, cycle, weight, _) = np.asarray(drawn.batch.inputs[0][:, 0]), drawn.choices
-    np.testing.assert_allclose(np.max(np.abs(x), axis=1), tones.amplitude, rtol=1e-5)
-    for row, period, turns in zip(x, *map(np.asarray, cycle), strict=True):
-        np.testing.assert_allclose(row[:-period], row[period:], atol=tolerances.F32_RESYNTHESIS)
-        power = np.abs(np.fft.rfft(row[:period])) ** 2
-        multiples = np.arange(len(power)) % turns == 0
-        assert np.sum(power[~multiples]) < 1e-6 * np.sum(power)
-        assert np.sum(power[round(16_000 / RATE * period) + turns :]) < 1e-6 * np.sum(power)
-        assert np.sum(power[turns + 1 :]) > 1e-4 * np.sum(power)
-    assert np.all(np.asarray(weight)[:, 0] > 0)
-
-
-def test_the_target_of_strings_is_the_teacher_at_eight_times_its_rate() -> None:
-    """Which knows nothing of periods: two ways to the answer without aliases, 80 dB and more alike."""
-    drawn = draw(STRINGS, "strings", WAVENET)
-    played, periods = string_tones.render(drawn.choices, 3 * 2048), np.asarray(drawn.choices.cycle.period)
-
-    def errors(factor: int) -> list[float]:
-        answers = np.asarray(oversampling.oversample(lambda x: play(drawn.model, drawn.teacher, x), factor)(played))
-        rows = zip(answers, whole(drawn.batch, "targets"), periods, strict=True)
-        return [np.sum((y[n : n + 2048] - target) ** 2) / np.sum(target**2) for y, target, n in rows]
-
-    assert max(errors(8)) < 1e-8
-    assert max(errors(1)) > 1e-3
-
-
 def test_terms_of_tones_are_means_over_the_tones_alone() -> None:
     """Whatever music is beside them, and however much of it."""
     found = []
@@ -269,8 +232,8 @@ def test_sources_that_share_a_model_and_a_frame_are_played_in_one_call() -> None
 
     model = plain._replace(apply=counted)
     every = plan.sources_of(model, model, config, RATE)
-    known = plan.known_of(task, SETTLING, RATE)
-    batches = [source.complete(known, source.draw(jax.random.key(0))) for source in every]
+    known = plan.known_of(model, task, SETTLING, RATE)
+    batches = [source.complete(known, source.draw(known, jax.random.key(0))) for source in every]
     memories = [source.begin(known.teacher, batch.lead_in) for source, batch in zip(every, batches, strict=True)]
     inputs = [batch.inputs[:, 0] for batch in batches]
     calls.clear()

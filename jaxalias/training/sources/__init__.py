@@ -1,12 +1,12 @@
-"""The sources of training signals: tones, periodic tones, strings, music (section 2.5).
+"""The sources of training signals: tones, periodic tones, music (section 2.5).
 
 A source is a bundle of pure functions. To add one, write a file here with a function that returns a `Source`, and add
 one line to `jaxalias.training.plan.sources_of`. Tones with a lead-in (`tones`) and music (`music`) suit any model.
-Tones that repeat after a whole number of samples, sines (`periodic_tones`) or strings with overtones (`string_tones`),
-suit networks without recurrence.
+Tones that repeat after a whole number of samples (`periodic_tones`) suit networks without recurrence. Rows on which the
+teacher's aliases are loud are drawn more often (`jaxalias.training.importance`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxalias.losses.terms import Term
 from jaxalias.models import Params, State
+from jaxalias.training.importance import Chances
 
 
 class Material(NamedTuple):
@@ -31,6 +32,7 @@ class Known(NamedTuple):
     teacher: Params
     material: dict[str, Any]  # by the name of its source; a `Material` for music
     held_out: dict[str, Any]  # likewise, for validation
+    chances: Mapping[str, Chances] = {}  # of the rows of a source, by its name; no entry: all have the same
 
 
 class Batch(NamedTuple):
@@ -40,12 +42,13 @@ class Batch(NamedTuple):
     inputs: Any  # input of `Source.play`: the second axis is the frame
     targets: Float[Array, "b frame t"]
     about: Any  # data of each row for the terms (`jaxalias.losses.terms.Term`)
+    weight: Float[Array, "b"] | None = None  # of each row in the loss, with expected mean 1; None: all 1
 
 
 class Source(NamedTuple):
     """A source of training signals, for one student.
 
-    draw: key -> the random choices of one batch, a pytree of arrays with the rows first.
+    draw: (Known, key) -> the random choices of one batch, a pytree of arrays with the rows first.
     complete: (Known, choices) -> Batch, each row independently, so that devices can share the rows.
     held_out: the choices of the validation batch.
     begin: (params, lead-in) -> memory of the model before the first frame.
@@ -57,7 +60,7 @@ class Source(NamedTuple):
     name: str
     rows: int
     frames: int  # per draw; one update uses one frame
-    draw: Callable[[Key[Array, ""]], Any]
+    draw: Callable[[Known, Key[Array, ""]], Any]
     complete: Callable[[Known, Any], Batch]
     held_out: Any
     begin: Callable[[Params, Any], State]
@@ -71,12 +74,13 @@ class Frame(NamedTuple):
     inputs: Any
     targets: Float[Array, "b t"]
     about: Any
+    weight: Float[Array, "b"] | None
 
 
 def frame(batch: Batch, index: Any) -> Frame:
     """The frame at `index`."""
     inputs, targets = jax.tree.map(lambda a: a[:, index], (batch.inputs, batch.targets))
-    return Frame(inputs, targets, batch.about)
+    return Frame(inputs, targets, batch.about, batch.weight)
 
 
 def cut(x: Float[Array, "b samples"], samples: int) -> Float[Array, "b frame t"]:

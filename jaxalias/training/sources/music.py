@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, Key
 
 from jaxalias.config import MusicConfig
-from jaxalias.losses import terms
+from jaxalias.losses import nmr, terms
 from jaxalias.models import Model
 from jaxalias.targets.oversampling import oversample
+from jaxalias.training import importance
+from jaxalias.training.importance import Chances
 from jaxalias.training.sources import Batch, Known, Material, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
 
@@ -29,12 +31,13 @@ class Choices(NamedTuple):
     place: Float[Array, "b"]
     knobs: Float[Array, "b knob"]
     silence: Int32[Array, "b"]
+    weight: Float[Array, "b"] | None = None
 
 
 def excerpts(
     model: Model, config: MusicConfig, name: str, sample_rate: int, play: Callable, *, settling: int, dtype: str
 ) -> Source:
-    """Excerpts from anywhere in the material; every start has the same probability. The samples before are the lead-in.
+    """Excerpts from anywhere in the material, loud aliases more often. The samples before are the lead-in.
 
     Args:
         model: of the student.
@@ -47,13 +50,14 @@ def excerpts(
     """
     shape = _Shape(config, sample_rate, settling)
 
-    def draw(key: Key[Array, ""]) -> Choices:
-        return _at(jax.random.uniform(key, (config.rows,), dtype))
+    def draw(known: Known, key: Key[Array, ""]) -> Choices:
+        place, weight = importance.place(known.chances.get(name), jax.random.uniform(key, (config.rows,), dtype))
+        return _at(place)._replace(weight=weight)
 
     def complete(known: Known, choices: Choices) -> Batch:
         material = known.material[name]
         x, y = (_cut(signal, choices.place, settling + shape.length) for signal in (material.x, material.y))
-        return _batch(x, y[:, settling:], choices.knobs, material, shape)
+        return _batch(x, y[:, settling:], choices.knobs, material, shape)._replace(weight=choices.weight)
 
     return Source(
         name, config.rows, config.frames, draw, complete, _at(jnp.linspace(0, 1, HELD_OUT, dtype=dtype)),
@@ -77,7 +81,7 @@ def performed(
     """
     shape = _Shape(config, sample_rate, settling)
 
-    def draw(key: Key[Array, ""]) -> Choices:
+    def draw(known: Known, key: Key[Array, ""]) -> Choices:
         place, knobs, silence = jax.random.split(key, 3)
         longest = 1 if settling else shape.length
         return Choices(
@@ -143,3 +147,27 @@ def material(x: np.ndarray, y: np.ndarray, dtype: str) -> Material:
     with np.errstate(over="ignore"):  # a power beyond the range of this precision becomes infinite: the run diverges
         power = np.mean(np.square(y)).astype(dtype)
     return Material(jnp.asarray(x, dtype), jnp.asarray(y, dtype), jnp.asarray(power))
+
+
+def chances(
+    config: MusicConfig, target: Float[np.ndarray, "t"], own: Float[np.ndarray, "t"], sample_rate: int, settling: int
+) -> Chances:
+    """The probability of each place to begin an excerpt: half of it by the loudness of the teacher's own aliases there.
+
+    Args:
+        config: length of an excerpt, and the knee below which aliases count as silent.
+        target: the alias-free output.
+        own: the teacher's output at its own rate.
+        sample_rate: Hz.
+        settling: samples before an excerpt.
+    """
+    length = _Shape(config, sample_rate, settling).length
+    places = len(target) - settling - length + 1
+    cells = max(1, places // nmr.HOP)
+    aliases = nmr.of_frames(jnp.asarray(own)[None], jnp.asarray(target)[None], sample_rate)[0]
+    loudness = importance.loudness(aliases, config.loss.nmr)
+    begin = (settling + (np.arange(cells) + 0.5) * places / cells) / nmr.HOP  # middle of each cell, in STFT frames
+    first = np.minimum(begin.astype(int), len(loudness) - 1)
+    last = np.minimum((begin + length / nmr.HOP).astype(int), len(loudness))
+    total = np.append(0.0, np.cumsum(loudness))
+    return importance.chances((total[last] - total[first]) / (last - first))

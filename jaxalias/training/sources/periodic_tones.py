@@ -5,30 +5,33 @@ exactly (`jaxalias.signals.periodic_tones`), so a short frame is enough.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxalias.config import FineTuneConfig
 from jaxalias.losses import terms
-from jaxalias.losses.terms import Term
 from jaxalias.models import Model, Params
 from jaxalias.signals import periodic_tones, sines
 from jaxalias.signals.periodic_tones import Cycle
+from jaxalias.training import importance
+from jaxalias.training.importance import Chances
 from jaxalias.training.sources import Batch, Known, Source, tones
 
 
 class Choices(NamedTuple):
-    """The tones, and the cycle of each."""
+    """The tones, the cycle of each, and its weight."""
 
     tones: sines.Tones
     cycle: Cycle
+    weight: Float[Array, "b"] | None = None
 
 
 def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_rate: int) -> Source:
-    """One frame of each sine.
+    """One frame of each sine. The target is the harmonic part of the teacher's output.
 
     Args:
         model: of the student.
@@ -39,55 +42,54 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
     Raises:
         ValueError: a model is recurrent; or the frame is shorter than an NMR frame.
     """
+    settled, settled_teacher = _settled(model), _settled(teacher_model)
     samples = tones.frame_of(config, sample_rate, periodic_tones.LARGEST)
 
-    def draw(key: Key[Array, ""]) -> Choices:
+    def draw(known: Known, key: Key[Array, ""]) -> Choices:
         tone_key, period_key = jax.random.split(key)
-        return Choices(*periodic_tones.repeating(period_key, tones.draw_tones(tone_key, config, sample_rate), samples))
+        drawn, weight = tones.draw_tones(tone_key, config, sample_rate, known.chances.get("tones"))
+        return Choices(*periodic_tones.repeating(period_key, drawn, samples), weight)
 
-    period = jnp.full(tones.HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
-    held_out = Choices(*periodic_tones.snap(tones.held_out_tones(config, sample_rate), period))
-    return repeated(
-        "tones", config.batch_size, model, teacher_model, draw, lambda choices: sines.render(choices.tones, samples),
-        held_out, terms.of_periodic_tones(config.loss, sample_rate),
-    )  # fmt: skip
-
-
-def repeated(
-    name: str,
-    rows: int,
-    model: Model,
-    teacher_model: Model,
-    draw: Callable[[Key[Array, ""]], Any],
-    render: Callable[[Any], Float[Array, "b t"]],
-    held_out: Any,
-    loss: tuple[Term, ...],
-) -> Source:
-    """A source of periodic signals, one frame of each. The target is the harmonic part of the teacher's output.
-
-    Args:
-        name: of the source.
-        rows: signals in one update.
-        model: of the student.
-        teacher_model: of the teacher.
-        draw: from a key to choices; their `cycle` holds the period of each row.
-        render: from choices to samples, at least one period.
-        held_out: choices of the validation batch.
-        loss: the terms.
-
-    Raises:
-        ValueError: a model is recurrent.
-    """
-    if model.settled is None or teacher_model.settled is None:
-        raise ValueError("sines.whole_cycles needs a network without recurrence, whose response has a steady state")
-    settled, settled_teacher = model.settled, teacher_model.settled
-
-    def complete(known: Known, choices: Any) -> Batch:
-        x, cycle = render(choices), choices.cycle
+    def complete(known: Known, choices: Choices) -> Batch:
+        x, cycle = sines.render(choices.tones, samples), choices.cycle
         y = periodic_tones.harmonic_part(settled_teacher(known.teacher, x, cycle.period), cycle)
-        return Batch((), (x[:, None], cycle.period[:, None]), y[:, None], cycle)
+        return Batch((), (x[:, None], cycle.period[:, None]), y[:, None], cycle, choices.weight)
 
     def play(params: Params, inputs: tuple[Array, Array], memory: tuple) -> tuple[Array, tuple]:
         return settled(params, *inputs), memory
 
-    return Source(name, rows, 1, draw, complete, held_out, lambda params, lead_in: (), play, loss)
+    period = jnp.full(tones.HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
+    held_out = Choices(*periodic_tones.snap(tones.held_out_tones(config, sample_rate), period))
+    return Source(
+        "tones", config.batch_size, 1, draw, complete, held_out, lambda params, lead_in: (), play,
+        terms.of_periodic_tones(config.loss, sample_rate),
+    )  # fmt: skip
+
+
+def chances(model: Model, teacher: Params, config: FineTuneConfig, sample_rate: int) -> Chances:
+    """How often each cell of pitch and level is drawn: by the loudness of the teacher's aliases in its middle.
+
+    Args:
+        model, teacher: of the teacher.
+        config: range of the tones, and the knee below which aliases count as silent.
+        sample_rate: Hz.
+    """
+    samples = tones.frame_of(config, sample_rate, periodic_tones.LARGEST)
+    loss = config.loss.aliases or config.loss.nmr
+    settled, measure = _settled(model), terms.nmr_of_aliases(loss, np.ones(1), sample_rate).measure
+
+    def noise_to_mask(pitch: sines.Tones) -> Float[Array, "level"]:
+        period = jnp.full(tones.LEVELS, periodic_tones.longest_period(samples), jnp.int32)
+        found, cycle = periodic_tones.snap(pitch, period)
+        y = settled(teacher, sines.render(found, samples), cycle.period)
+        return jnp.mean(measure(y, periodic_tones.harmonic_part(y, cycle), cycle), axis=1)
+
+    grid = jax.tree.map(lambda a: a.reshape(tones.PITCHES, tones.LEVELS), tones.grid(config, sample_rate))
+    found = jax.jit(lambda grid: jax.lax.map(noise_to_mask, grid))(grid)
+    return importance.chances(importance.loudness(found.ravel(), loss))
+
+
+def _settled(model: Model) -> Callable[..., Array]:
+    if model.settled is None:
+        raise ValueError("sines.whole_cycles needs a network without recurrence, whose response has a steady state")
+    return model.settled

@@ -14,10 +14,13 @@ from jaxalias.models import Model, Params, State
 from jaxalias.signals import sines
 from jaxalias.signals.dsp import midi_to_hz
 from jaxalias.targets import harmonics, teacher
+from jaxalias.training import importance
+from jaxalias.training.importance import Chances
 from jaxalias.training.sources import Batch, Known, Source, cut
 
 HELD_OUT = 24  # validation tones
 _INSIDE = 3.3  # semitones from the ends of the training range; not a whole number, to avoid the evaluation's pitches
+PITCHES, LEVELS = 92, 10  # cells of the grid of chances
 _LEVELS = (0.5 + 0.618034 * np.arange(HELD_OUT)) % 1  # uniform over 0 ... 1, independent of the pitch
 
 
@@ -52,10 +55,10 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
     samples = frame_of(config, sample_rate, analysed)
     number = harmonics.highest_number(float(midi_to_hz(config.sines.midi_low)), sample_rate)
 
-    def draw(key: Key[Array, ""]) -> Choices:
+    def draw(known: Known, key: Key[Array, ""]) -> Choices:
         tone_key, knob_key = jax.random.split(key)
         knobs = jax.random.uniform(knob_key, (config.batch_size, model.knobs), config.precision)
-        return Choices(draw_tones(tone_key, config, sample_rate), knobs)
+        return Choices(draw_tones(tone_key, config, sample_rate)[0], knobs)
 
     def complete(known: Known, choices: Choices) -> Batch:
         tones, knobs = choices
@@ -98,12 +101,51 @@ def frame_of(config: FineTuneConfig, sample_rate: int, longest: int) -> int:
     return samples
 
 
-def draw_tones(key: Key[Array, ""], config: FineTuneConfig, sample_rate: int) -> sines.Tones:
-    """The tones of one batch (eqs. 3-5)."""
-    return sines.draw(
-        key, config.batch_size, midi_low=config.sines.midi_low, midi_high=config.sines.midi_high,
-        sample_rate=sample_rate, dtype=config.precision, quietest_db=config.sines.quietest_db,
-    )  # fmt: skip
+def draw_tones(
+    key: Key[Array, ""], config: FineTuneConfig, sample_rate: int, found: Chances | None = None
+) -> tuple[sines.Tones, Float[Array, "b"] | None]:
+    """The tones of one batch (eqs. 3-5), and the weight of each.
+
+    Args:
+        key: consumed.
+        config: range and number of tones.
+        sample_rate: Hz.
+        found: of the cells of `grid`; None: uniform, without weights.
+    """
+    if found is None:
+        return sines.draw(key, config.batch_size, dtype=config.precision, **_ranges(config, sample_rate)), None
+    place_key, level_key, phase_key = jax.random.split(key, 3)
+    shape, dtype = (config.batch_size,), config.precision
+    place, weight = importance.place(found, jax.random.uniform(place_key, shape, dtype))
+    at = place * (PITCHES * LEVELS)
+    cell = jnp.minimum(at.astype(jnp.int32), PITCHES * LEVELS - 1)
+    return sines.of_even(
+        (cell // LEVELS + at - cell) / PITCHES,
+        (cell % LEVELS + jax.random.uniform(level_key, shape, dtype)) / LEVELS,
+        jax.random.bits(phase_key, shape, jnp.uint32),
+        **_ranges(config, sample_rate),
+    ), weight
+
+
+def grid(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
+    """One tone in the middle of each cell of pitch and level: all levels of the lowest pitch, then of the next."""
+    cell = np.arange(PITCHES * LEVELS)
+    return sines.of_even(
+        jnp.asarray((cell // LEVELS + 0.5) / PITCHES, config.precision),
+        jnp.asarray((cell % LEVELS + 0.5) / LEVELS, config.precision),
+        jnp.zeros(len(cell), jnp.uint32),
+        **_ranges(config, sample_rate),
+    )
+
+
+def _ranges(config: FineTuneConfig, sample_rate: int) -> dict[str, Any]:
+    own = config.sines
+    return {
+        "midi_low": own.midi_low,
+        "midi_high": own.midi_high,
+        "quietest_db": own.quietest_db,
+        "sample_rate": sample_rate,
+    }
 
 
 def held_out_tones(config: FineTuneConfig, sample_rate: int) -> sines.Tones:
