@@ -51,8 +51,10 @@ def fast(model: ModelConfig) -> FineTuneConfig:
     (`jaxalias.training.rate_search`).
 
     A network without recurrence: tones that repeat, so that the steady-state response needs no warm-up and aliases
-    separate from harmonics (`jaxalias.signals.periodic_tones`); a pseudo-Huber function of the NMR, close to the
-    amplitude of audible errors, so that the loudest dominate; Gauss-Newton steps (`jaxalias.optimisers.gauss_newton`).
+    separate from harmonics (`jaxalias.signals.periodic_tones`); for tones a pseudo-Huber function of the NMR, close to
+    the amplitude of audible errors, so that the loudest dominate; for music a soft hinge, close to the number of
+    audible frames; tones and excerpts on which the teacher's aliases are loud drawn more often
+    (`jaxalias.training.importance`); Gauss-Newton steps with momentum (`jaxalias.optimisers.gauss_newton`).
 
     Tones up to MIDI 112 (5.3 kHz): higher ones alias most and would dominate the gradient.
 
@@ -79,13 +81,13 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         updates=2000,
         batch_size=12,
         frame_s=0.05,
-        sines=SineConfig(midi_high=112.0, whole_cycles=True, quietest_db=-50.0),
+        sines=SineConfig(midi_high=112.0, whole_cycles=True, importance=True, quietest_db=-50.0),
         loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
         music=_convolutional_music(4),
         high_playing=_convolutional_music(5),
         optimiser=OptimiserConfig(
-            learning_rate=0.2, schedule="cosine", clip_norm=0.15, ema_decay=0.98, rewind_above=100.0,
-            curvature=CurvatureConfig(damping=1.0, sample_every=4),
+            learning_rate=0.2, schedule="cosine", clip_norm=0.1, ema_decay=0.98, rewind_above=100.0,
+            curvature=CurvatureConfig(damping=1.0, sample_every=4, momentum=0.9),
         ),
     )  # fmt: skip
 
@@ -143,9 +145,10 @@ def _amplitude(weight: float) -> NMRConfig:
 
 
 def _convolutional_music(rows: int) -> MusicConfig:
-    """Excerpts of five STFT frames after a lead-in of one receptive field; four times the weight of the tones."""
-    loss = LossConfig(esr=ESRConfig(weight=4.0), nmr=_amplitude(0.12), lowpass=None)
-    return MusicConfig(rows=rows, frame_s=0.14, loss=loss)
+    """Excerpts of five STFT frames after a lead-in of one receptive field; eight times the weight of the tones."""
+    nmr = NMRConfig(phase="counts", weight=0.36, reduction="soft_hinge", knee=0.03)
+    loss = LossConfig(esr=ESRConfig(weight=8.0), nmr=nmr, lowpass=None)
+    return MusicConfig(rows=rows, frame_s=0.14, importance=True, loss=loss)
 
 
 def _recurrent_loss(share: float, reduction: Reduction) -> LossConfig:

@@ -28,13 +28,18 @@ class SineConfig(Record):
         description="f0 moves so that each tone repeats after a whole number of samples, at most a frame; then a frame "
         "separates aliases from harmonics, and a network without recurrence needs no warm-up (`periodic_tones`)",
     )
+    importance: bool = Field(
+        False, description="tones whose aliases are loud are drawn more often and weigh less; needs whole_cycles"
+    )
     settling_s: PositiveFloat = 0.2
     analysed_s: PositiveFloat = 1.0
 
     @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
+    def _options_suit(self) -> Self:
         if not self.midi_low < self.midi_high:
             raise ValueError(f"midi_high must be above midi_low = {self.midi_low}, got {self.midi_high}")
+        if self.importance and not self.whole_cycles:
+            raise ValueError("sines.importance needs sines.whole_cycles = true, got false")
         return self
 
 
@@ -119,7 +124,7 @@ class CurvatureConfig(Record):
         1, description="updates between samples of the curvature, after the first factorisation"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay per update of the running mean of the Newton directions, which is the step; 0: no mean"
+        0.0, description="decay per update of the mean gradient that a step follows; 0: that of one batch"
     )
 
 
@@ -135,7 +140,8 @@ class OptimiserConfig(Record):
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: PositiveFloat | None = Field(
-        None, description="global norm of the gradient; with a curvature, of the step before the schedule"
+        None,
+        description="global norm of the gradient; with a curvature, length of a step, measured by it (`gauss_newton`)",
     )
     soap: SoapConfig | None = Field(None, description="none: Adam")
     curvature: CurvatureConfig | None = Field(
@@ -173,6 +179,9 @@ class MusicConfig(Record):
     frames: PositiveInt = Field(1, description="per excerpt, one update each; the model's state is carried on")
     seconds: PositiveFloat = Field(90.0, description="most synthetic music; a short run makes only what it draws")
     oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
+    importance: bool = Field(
+        False, description="excerpts in which the teacher's aliases are loud are drawn more often and weigh less"
+    )
     loss: LossConfig
 
     @model_validator(mode="after")
@@ -181,6 +190,10 @@ class MusicConfig(Record):
             raise ValueError("loss.aliases must be none and loss.dc_weight 0 for music: both are of tones")
         if self.loss.esr.reduction == "ratio_of_sums":
             raise ValueError("loss.esr.reduction must not be ratio_of_sums for music, whose power is that of all of it")
+        if self.importance and not self.loss.is_mean_over_rows:
+            raise ValueError("importance needs a mean over rows as loss.esr.reduction and loss.nmr.reduction")
+        if self.importance and self.oversampling == 1:
+            raise ValueError("importance needs oversampling above 1, which tells aliases apart, got 1")
         return self
 
 
@@ -206,6 +219,10 @@ class FineTuneConfig(Record):
     def _options_suit(self) -> Self:
         if self.loss.aliases and not self.sines.whole_cycles:
             raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
+        if self.sines.importance and not self.loss.is_mean_over_rows:
+            raise ValueError("sines.importance needs a mean over rows as every reduction of the loss, and no DC")
+        if self.starts and self.starts.importance:
+            raise ValueError("starts.importance must be false: the teacher plays them at each draw")
         if self.optimiser.curvature:
             self._terms_have_a_curvature()
         return self

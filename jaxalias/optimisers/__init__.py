@@ -38,8 +38,7 @@ def build(config: OptimiserConfig, updates: int) -> optax.GradientTransformation
     if config.curvature:  # the clipped step decays too: most steps are clipped
         often = min(config.curvature.renew_every, max(1, updates // 20))
         renewed = config.curvature.model_copy(update={"renew_every": often})
-        mean = optax.ema(renewed.momentum) if renewed.momentum else optax.identity()
-        chain = optax.chain(gauss_newton.scale_by_curvature(renewed), mean, scale_by_rate(), clip, schedule)
+        chain = optax.chain(gauss_newton.newton_steps(renewed, config.clip_norm), schedule)
     else:
         directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
         chain = optax.chain(clip, directions, schedule, scale_by_rate())

@@ -34,21 +34,27 @@ class Curvature(NamedTuple):
     products: Blocks  # running mean of u u^T, (p, p)
     weight: Float[Array, ""]  # sum of the weights in that mean
     roots: Blocks  # W, (p * p,); W^T W is the inverse of the damped curvature at the last renewal; zeros before
+    mean: Blocks  # running mean of W g, (p,)
 
 
-def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationExtraArgs:
-    """Newton directions for gradients. They are zero until the first factorisation of the curvature.
+def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.GradientTransformationExtraArgs:
+    """Steps against the gradient, -rate W^T m with m the running mean of W g. They are zero until there is a W.
 
-    The update takes two more arguments: `probes`, a tree of u (b, ...), one for each tone, and `number`, the number of
-    earlier updates. The number is not part of the state, so that many students can share it under `jax.vmap`. With a
-    number per student, `jax.lax.cond` would become a select and factorise in every update.
+    The length of a step is measured by the curvature, not in the units of the parameters: |rate m|, whose square is
+    twice the change of the loss that its quadratic model expects from the second derivative. So one limit suits all
+    captures. It is applied to the mean: the mean of many noisy directions points further downhill than each of them.
+
+    The update takes three more arguments: `rate`; `probes`, a tree of u (b, ...), one for each tone; and `number`, the
+    number of earlier updates. The number is not part of the state, so that many students can share it under `jax.vmap`.
+    With a number per student, `jax.lax.cond` would become a select and factorise in every update.
 
     Args:
-        config: how often to sample and to renew, the memory of the mean, the damping.
+        config: how often to sample and to renew, the memory of the curvature, the damping, the momentum.
+        longest: limit of the length of a step; None: no limit.
 
     Example:
-        optimiser = scale_by_curvature(CurvatureConfig())
-        direction, state = optimiser.update(gradient, state, probes=probes, number=number)
+        optimiser = newton_steps(CurvatureConfig(), 0.1)
+        step, state = optimiser.update(gradient, state, rate=0.2, probes=probes, number=number)
     """
     keep = 1 - config.sample_every / (config.memory + config.sample_every - 1)
 
@@ -56,10 +62,18 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
         vectors = blocks(params)
         nothing = {name: jnp.zeros((v.size, v.size), v.dtype) for name, v in vectors.items()}
         roots = {name: jnp.zeros(v.size**2, v.dtype) for name, v in vectors.items()}
-        return Curvature(nothing, jnp.zeros((), next(iter(vectors.values())).dtype), roots)
+        dtype = next(iter(vectors.values())).dtype
+        return Curvature(nothing, jnp.zeros((), dtype), roots, jax.tree.map(jnp.zeros_like, vectors))
 
     def update(
-        gradient: Params, state: Curvature, params: Params | None = None, *, probes: Params, number: Any, **_: Any
+        gradient: Params,
+        state: Curvature,
+        params: Params | None = None,
+        *,
+        rate: Any,
+        probes: Params,
+        number: Any,
+        **_: Any,
     ) -> tuple[Params, Curvature]:
         def gathered() -> tuple[Blocks, Array]:
             found = {
@@ -75,8 +89,14 @@ def scale_by_curvature(config: CurvatureConfig) -> optax.GradientTransformationE
             return {name: _root(mean / weight, config.damping) for name, mean in products.items()}
 
         roots = jax.lax.cond((number + 1) % config.renew_every == 0, renewed, lambda old: old, state.roots)
-        direction = {name: _solve(roots[name], g) for name, g in blocks(gradient).items()}
-        return unblocked(direction, gradient), Curvature(products, weight, roots)
+        mean = {
+            name: config.momentum * state.mean[name] + (1 - config.momentum) * _dot(_square(roots[name], g), g)
+            for name, g in blocks(gradient).items()
+        }
+        length = rate * optax.tree.norm(mean)
+        scale = rate if longest is None else rate * jnp.minimum(1, longest / jnp.maximum(length, longest))
+        step = {name: -scale * _dot(m, _square(roots[name], m)) for name, m in mean.items()}
+        return unblocked(step, gradient), Curvature(products, weight, roots, mean)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -137,10 +157,8 @@ def _root(mean: Float[Array, "p p"], damping: float) -> Float[Array, "square"]:
     return jax.scipy.linalg.solve_triangular(factor, one, lower=True).ravel()
 
 
-def _solve(root: Float[Array, "square"], gradient: Float[Array, "p"]) -> Float[Array, "p"]:
-    """W^T W g."""
-    w = root.reshape(gradient.size, gradient.size)
-    return _dot(_dot(w, gradient), w)
+def _square(root: Float[Array, "square"], like: Float[Array, "p"]) -> Float[Array, "p p"]:
+    return root.reshape(like.size, like.size)
 
 
 def _layer(path: tuple) -> str:

@@ -44,7 +44,7 @@ class Soap(NamedTuple):
 def scale_by_soap(renew_every: int) -> optax.GradientTransformationExtraArgs:
     """Adam's directions, for matrices along their own axes. Vectors have no axes and get plain Adam.
 
-    The update also takes `number`, the number of earlier updates; the reason is in `gauss_newton.scale_by_curvature`.
+    The update also takes `number`, the number of earlier updates; the reason is in `gauss_newton.newton_steps`.
 
     Args:
         renew_every: updates between two renewals of the axes.

@@ -89,8 +89,8 @@ def at_rates(play: Play, factors: Sequence[int]) -> Callable[[Float[Array, "b t"
         batch, samples = x.shape
         branches = _upsample(x, highest).reshape(batch, highest, samples).at[:, 0].set(x)  # Nyquist included
         played = play(branches.reshape(-1, samples)).reshape(batch, highest, samples)
-        shares = {factor: played[:, :: highest // factor].reshape(-1, samples) for factor in factors}
-        return [share if factor == 1 else _decimate(share, factor) for factor, share in shares.items()]
+        shares = ((factor, played[:, :: highest // factor].reshape(-1, samples)) for factor in factors)
+        return [share if factor == 1 else _decimate(share, factor) for factor, share in shares]
 
     return play_all
 

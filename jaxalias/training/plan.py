@@ -48,7 +48,8 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
         sample_rate: Hz.
 
     Raises:
-        ValueError: a frame that is too short or too long, or tones that the model cannot play.
+        ValueError: a frame that is too short or too long, tones that the model cannot play, or importance sampling of
+            music for a model with knobs.
     """
     settling = settling_of(model, config, sample_rate)
     play, dtype = model.apply, config.precision  # sources that share this function are played in one call
@@ -58,6 +59,8 @@ def sources_of(model: Model, teacher_model: Model, config: FineTuneConfig, sampl
     else:
         found.append(tones.source(model, teacher_model, config, sample_rate, play))
     for name, each in music_of(config).items():
+        if model.knobs and each.importance:
+            raise ValueError(f"{name}.importance needs a model without knobs: the teacher plays at each draw")
         if name == "starts" or model.knobs:
             past = 0 if name == "starts" else settling
             found.append(
@@ -98,11 +101,13 @@ def known_of(model: Model, task: Task, settling: int, sample_rate: int) -> Known
             if min(len(part.x), len(part.y)) < least:
                 raise ValueError(f"{task.name}: {name} needs music of at least {least} samples, got {len(part.x)}")
             kept[name] = music.material(part.x, part.y, task.config.precision)
-        part, _, own = task.music[name]
-        if own is not None and config.loss.is_mean_over_rows:
+        if config.importance:
+            part, _, own = task.music[name]
+            if own is None:
+                raise ValueError(f"{task.name}: {name}.importance needs the teacher's output at its own rate, got none")
             chances[name] = music.chances(config, part.y, own, sample_rate, settling)
     teacher = models.cast(task.teacher, task.config.precision)
-    if task.config.sines.whole_cycles and task.config.loss.is_mean_over_rows:
+    if task.config.sines.importance:
         chances["tones"] = periodic_tones.chances(model, teacher, task.config, sample_rate)
     return Known(teacher, training, held_out, chances)
 

@@ -1,5 +1,6 @@
 """Gauss-Newton steps: against curvature formed in full, Newton's own step, and the batch's gradient."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -168,24 +169,24 @@ def test_a_quadratic_is_at_its_minimum_after_one_step() -> None:
     random = np.random.default_rng(0)
     a, goal = random.standard_normal((20, 4)), random.standard_normal(4)
     params = {"one": {"w": {"c": jnp.zeros(4)}}}
-    steps = gauss_newton.scale_by_curvature(CurvatureConfig(damping=1e-9, renew_every=2))
+    steps = gauss_newton.newton_steps(CurvatureConfig(damping=1e-9, renew_every=2), None)
     state = steps.init(params)
     probes = {"one": {"w": {"c": jnp.asarray(np.sqrt(20) * a)}}}  # their mean square is A^T A
     gradient = {"one": {"w": {"c": jnp.asarray(2 * a.T @ (a @ -goal))}}}
-    nothing, state = steps.update(gradient, state, params, probes=probes, number=0)
+    nothing, state = steps.update(gradient, state, params, rate=1.0, probes=probes, number=0)
     np.testing.assert_array_equal(nothing["one"]["w"]["c"], 0)
-    direction, state = steps.update(gradient, state, params, probes=probes, number=1)
-    np.testing.assert_allclose(-direction["one"]["w"]["c"], goal, rtol=1e-8)
+    step, state = steps.update(gradient, state, params, rate=1.0, probes=probes, number=1)
+    np.testing.assert_allclose(step["one"]["w"]["c"], goal, rtol=1e-8)
 
 
 def test_students_trained_together_factorise_only_when_it_is_time() -> None:
     """Under `jax.vmap` a condition that differs between students would become both of its branches, every update."""
-    steps = gauss_newton.scale_by_curvature(CurvatureConfig())
+    steps = gauss_newton.newton_steps(CurvatureConfig(), 0.1)
     twice = jax.tree.map(lambda a: jnp.stack([a, a]), PARAMS)
     probes = jax.tree.map(lambda a: jnp.ones((2, 3, *a.shape[1:])), twice)
 
     def update(number: Any) -> Any:
-        one = lambda g, probes: steps.update(g, steps.init(g), probes=probes, number=number)  # noqa: E731
+        one = lambda g, probes: steps.update(g, steps.init(g), rate=1.0, probes=probes, number=number)  # noqa: E731
         return jax.vmap(one)(twice, probes)
 
     always = {equation.primitive.name for equation in jax.make_jaxpr(update)(7).eqns}
@@ -210,14 +211,15 @@ def test_the_curvature_is_sampled_up_to_the_first_factorisation_then_now_and_the
 
 
 def test_an_update_without_a_sample_leaves_the_curvature_as_it_is() -> None:
-    steps = gauss_newton.scale_by_curvature(CurvatureConfig(renew_every=2, sample_every=3))
+    steps = gauss_newton.newton_steps(CurvatureConfig(renew_every=2, sample_every=3), None)
     probes = jax.tree.map(lambda a: jnp.ones((2, *a.shape)), PARAMS)
     nothing = jax.tree.map(jnp.zeros_like, probes)
     with_zeros = with_ones = steps.init(PARAMS)
     for number in range(6):
         sampled = number in (0, 1, 3)
-        _, with_zeros = steps.update(PARAMS, with_zeros, probes=probes if sampled else nothing, number=number)
-        _, with_ones = steps.update(PARAMS, with_ones, probes=probes, number=number)
+        given = {"rate": 1.0, "number": number}
+        _, with_zeros = steps.update(PARAMS, with_zeros, probes=probes if sampled else nothing, **given)
+        _, with_ones = steps.update(PARAMS, with_ones, probes=probes, **given)
     jax.tree.map(np.testing.assert_array_equal, with_zeros, with_ones)
     mean = with_ones.products["b"] / with_ones.weight
     np.testing.assert_allclose(mean, np.ones((4, 4)), rtol=tolerances.F64)
@@ -257,25 +259,52 @@ def test_a_term_without_weight_needs_no_curvature() -> None:
 
 
 def test_newton_directions_go_through_a_chain_of_optax() -> None:
-    steps = optax.chain(gauss_newton.scale_by_curvature(CurvatureConfig(renew_every=1)), optax.scale(-1.0))
+    steps = optax.chain(gauss_newton.newton_steps(CurvatureConfig(renew_every=1), None), optax.scale(-1.0))
     probes = jax.tree.map(lambda a: jnp.ones((2, *a.shape)), PARAMS)
-    found, _ = steps.update(PARAMS, steps.init(PARAMS), PARAMS, probes=probes, number=0)
+    found, _ = steps.update(PARAMS, steps.init(PARAMS), PARAMS, rate=1.0, probes=probes, number=0)
     assert jax.tree.structure(found) == jax.tree.structure(PARAMS)
 
 
+def built(updates: int = 20, **curvature: Any) -> optax.GradientTransformationExtraArgs:
+    """Steps of at most 0.1 with curvatures of one sample."""
+    found = CurvatureConfig(damping=1e-3, renew_every=1, **curvature)
+    return optimisers.build(OptimiserConfig(schedule="cosine", clip_norm=0.1, curvature=found), updates)
+
+
+def along_ones(optimiser: Any, signs: Sequence[float], rate: float = 1.0) -> list[np.ndarray]:
+    """The steps for gradients and samples of ones, times the signs; each block is a matrix of ones, damped."""
+    state, probes, found = optimiser.init(PARAMS), jax.tree.map(lambda a: jnp.ones((1, *a.shape)), PARAMS), []
+    for number, sign in enumerate(signs):
+        gradient = jax.tree.map(lambda a, sign=sign: sign * jnp.ones_like(a), PARAMS)
+        steps, state = optimiser.update(gradient, state, PARAMS, probes=probes, number=number, rate=rate)
+        found.append(ravel_pytree(steps)[0])
+    return found
+
+
+def length(step: np.ndarray) -> float:
+    """sqrt(s H s) with the curvature H of `along_ones`: twice a matrix of ones for each block, and the damping."""
+    blocks = step[:8], step[8:]
+    return float(np.sqrt(sum(2 * part.sum() ** 2 + 1e-3 * np.sum(part**2) for part in blocks)))
+
+
+def test_momentum_averages_the_directions_before_they_are_clipped() -> None:
+    """After directions of signs + + - - the mean with decay 0.75 turns at the fourth: 0.42 + 0.56 - 0.75 - 1 < 0."""
+    steps = along_ones(built(updates=10_000, momentum=0.75), 1e3 * np.array([1, 1, -1, -1]))
+    assert [bool(np.all(step > 0)) for step in steps] == [False, False, False, True]
+    np.testing.assert_allclose([length(step) for step in steps], 0.1, rtol=1e-4)
+
+
+def test_a_step_is_clipped_by_its_length_in_the_curvature() -> None:
+    """The length of the whole Newton step is sqrt(g H^-1 g), here almost 1; a shorter one is not clipped."""
+    (whole,) = along_ones(built(), [1.0])
+    assert length(whole) == pytest.approx(0.1, rel=1e-4)
+    (short,) = along_ones(built(), [1.0], rate=0.05)
+    assert length(short) == pytest.approx(0.05 * np.sqrt(8 / 16.001 + 4 / 8.001), rel=1e-4)
+    np.testing.assert_allclose(short / length(short), whole / length(whole), rtol=1e-4)
+
+
 def test_a_clipped_step_decays_with_the_schedule() -> None:
-    """Where every step is clipped, the cosine is the norm of the steps: the last ones settle the average."""
-    config = OptimiserConfig(
-        learning_rate=1.0, schedule="cosine", clip_norm=0.1, curvature=CurvatureConfig(damping=1e-3, renew_every=1)
-    )
-    updates = 20
-    optimiser = optimisers.build(config, updates)
-    state = optimiser.init(PARAMS)
-    gradient = jax.tree.map(lambda a: 1e3 * jnp.ones_like(a), PARAMS)
-    probes = jax.tree.map(lambda a: jnp.ones((1, *a.shape)), PARAMS)
-    norms = []
-    for number in range(updates):
-        steps, state = optimiser.update(gradient, state, PARAMS, probes=probes, number=number, rate=1.0)
-        norms.append(np.linalg.norm(ravel_pytree(steps)[0]))
-    wanted = 0.1 * 0.5 * (1 + np.cos(np.pi * np.arange(updates) / updates))
-    np.testing.assert_allclose(norms, wanted, rtol=1e-4)
+    """Where every step is clipped, the cosine is the length of the steps: the last ones settle the average."""
+    lengths = [length(step) for step in along_ones(built(), [1e3] * 20)]
+    wanted = 0.1 * 0.5 * (1 + np.cos(np.pi * np.arange(20) / 20))
+    np.testing.assert_allclose(lengths, wanted, rtol=1e-4)

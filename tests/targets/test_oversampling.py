@@ -212,7 +212,7 @@ def test_the_end_of_a_signal_does_not_ring_into_its_beginning():
 def test_several_rates_at_once_are_each_by_itself() -> None:
     play = player(*at_rest(LSTM))
     x = jnp.asarray(bursts())
-    for factor, y in zip((1, 2, 4), oversampling.at_rates(play, (1, 2, 4))(x), strict=True):
+    for factor, y in zip((1, 2, 4, 1), oversampling.at_rates(play, (1, 2, 4, 1))(x), strict=True):
         np.testing.assert_allclose(y, oversampling.oversample(play, factor)(x), atol=F64_TRANSFORM)
     with pytest.raises(ValueError, match="must divide the highest, 4, got 3"):
         oversampling.at_rates(play, (1, 3, 4))

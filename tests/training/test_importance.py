@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tolerances
 from scipy import stats
-from small_runs import CONFIG, RATE, WAVENET, music_config, noise, tasks_of
+from small_runs import CONFIG, KNOB_LSTM, RATE, WAVENET, music_config, noise, tasks_of
 
 from jaxalias import models
 from jaxalias.config import LossConfig, NMRConfig, SineConfig
@@ -41,15 +41,15 @@ def test_without_chances_places_are_uniform_and_have_no_weights() -> None:
     assert place is even and weight is None
 
 
-def drawn(name: str, own: np.ndarray | None, rows: int = 4000) -> tuple[Source, Known]:
+def drawn(name: str, own: np.ndarray | None, rows: int = 4000, importance: bool = True) -> tuple[Source, Known]:
     """A source of tones that repeat and of music whose target differs from the teacher's output in one place."""
     nmr = NMRConfig(weight=0.1, reduction="pseudo_huber", knee=0.03)
     config = CONFIG.model_copy(
         update={
             "batch_size": rows,
-            "sines": SineConfig(midi_low=60.0, midi_high=110.0, quietest_db=-40.0, whole_cycles=True),
+            "sines": SineConfig(midi_low=60.0, midi_high=110.0, quietest_db=-40.0, whole_cycles=True, importance=True),
             "loss": LossConfig(nmr=nmr, aliases=nmr, lowpass=None),
-            "music": music_config(rows, frames=1, loss=LossConfig(nmr=nmr, lowpass=None)),
+            "music": music_config(rows, frames=1, importance=importance, loss=LossConfig(nmr=nmr, lowpass=None)),
         }
     )
     x = 0.01 * noise(40_000).x
@@ -80,8 +80,8 @@ def test_excerpts_where_the_teacher_aliases_are_drawn_more_often() -> None:
     assert np.mean(weighted) == pytest.approx(0.5, abs=5 * np.std(weighted) / np.sqrt(4000))
 
 
-def test_music_whose_own_output_is_not_known_is_drawn_uniformly() -> None:
-    source, known = drawn("music", None)
+def test_without_importance_excerpts_are_drawn_uniformly() -> None:
+    source, known = drawn("music", aliased(), importance=False)
     choices = source.draw(known, jax.random.key(0))
     assert "music" not in known.chances and choices.weight is None
     assert stats.kstest(choices.place, "uniform").pvalue > tolerances.UNLIKELY
@@ -89,7 +89,7 @@ def test_music_whose_own_output_is_not_known_is_drawn_uniformly() -> None:
 
 def test_tones_with_loud_aliases_are_drawn_more_often() -> None:
     """High and loud ones of a model that clips. The weighted means of pitch and level are those of uniform draws."""
-    source, known = drawn("tones", None)
+    source, known = drawn("tones", aliased())
     choices = source.draw(known, jax.random.key(0))
     midi = 69 + 12 * np.log2(np.asarray(phase.to_ratio(choices.tones.increment)) * RATE / 440)
     level = 20 * np.log10(np.asarray(choices.tones.amplitude))
@@ -104,8 +104,26 @@ def test_tones_with_loud_aliases_are_drawn_more_often() -> None:
     np.testing.assert_allclose(np.mean(known.chances["tones"].density), 1, rtol=tolerances.F32_ROUNDING)
 
 
-def test_losses_that_are_no_mean_over_rows_have_no_weights() -> None:
-    """A ratio of sums cannot be weighted row by row."""
-    assert LossConfig().is_mean_over_rows
-    assert not LossConfig(nmr=NMRConfig(reduction="geometric")).is_mean_over_rows
-    assert not LossConfig(dc_weight=1.0).is_mean_over_rows
+def test_what_cannot_be_weighted_is_refused() -> None:
+    """A loss that is no mean over rows; music without its aliases; what the teacher plays at each draw."""
+    geometric, periodic = (
+        LossConfig(nmr=NMRConfig(reduction="geometric")),
+        SineConfig(whole_cycles=True, importance=True),
+    )
+    for make, message in (
+        (lambda: SineConfig(importance=True), "sines.importance needs sines.whole_cycles = true"),
+        (lambda: CONFIG.model_copy(update={"sines": periodic, "loss": geometric}), "sines.importance needs a mean"),
+        (lambda: CONFIG.model_copy(update={"sines": periodic, "loss": LossConfig(dc_weight=1.0)}), "and no DC"),
+        (lambda: music_config(importance=True, loss=geometric), "importance needs a mean over rows"),
+        (lambda: music_config(importance=True, oversampling=1), "importance needs oversampling above 1"),
+        (
+            lambda: CONFIG.model_copy(update={"starts": music_config(importance=True)}),
+            "starts.importance must be false",
+        ),
+        (lambda: drawn("music", None), "music.importance needs the teacher's output at its own rate, got none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+    config = CONFIG.model_copy(update={"music": music_config(importance=True)})
+    with pytest.raises(ValueError, match=r"music.importance needs a model without knobs"):
+        plan.sources_of(models.build(KNOB_LSTM), models.build(KNOB_LSTM), config, RATE)
