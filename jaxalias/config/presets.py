@@ -46,9 +46,10 @@ def fast(model: ModelConfig) -> FineTuneConfig:
     All models: tones, music, and notes played high, each with its own ESR and NMR. The target of music is the
     alias-free teacher. The moving average of the parameters is exported. No low-pass.
 
+    The steps have cosine decay and clipping, at the highest stable learning rate (`jaxalias.training.rate_search`).
+
     A recurrent model: a soft hinge of the NMR at -15 dB; some music that starts from the model's initial state; SOAP
-    steps (`jaxalias.optimisers.soap`) with cosine decay and clipping, at the highest stable learning rate
-    (`jaxalias.training.rate_search`).
+    steps (`jaxalias.optimisers.soap`).
 
     A network without recurrence: tones that repeat, so that the steady-state response needs no warm-up and aliases
     separate from harmonics (`jaxalias.signals.periodic_tones`); for tones a pseudo-Huber function of the NMR, close to
@@ -86,9 +87,10 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         music=_convolutional_music(4),
         high_playing=_convolutional_music(5),
         optimiser=OptimiserConfig(
-            learning_rate=0.2, schedule="cosine", clip_norm=0.1, ema_decay=0.98, rewind_above=100.0,
+            learning_rate=0.2, schedule="cosine", clip_norm=0.5, ema_decay=0.98, rewind_above=100.0,
             curvature=CurvatureConfig(damping=1.0, sample_every=4, momentum=0.9),
         ),
+        rate_search=RateSearchConfig(updates=150, most_loss=1.2),
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ class OptimiserConfig(Record):
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: PositiveFloat | None = Field(
         None,
-        description="global norm of the gradient; with a curvature, length of a step, measured by it (`gauss_newton`)",
+        description="global norm of the gradient; with a curvature, length of a step at rate 1, measured by it",
     )
     soap: SoapConfig | None = Field(None, description="none: Adam")
     curvature: CurvatureConfig | None = Field(

@@ -40,9 +40,10 @@ class Curvature(NamedTuple):
 def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.GradientTransformationExtraArgs:
     """Steps against the gradient, -rate W^T m with m the running mean of W g. They are zero until there is a W.
 
-    The length of a step is measured by the curvature, not in the units of the parameters: |rate m|, whose square is
-    twice the change of the loss that its quadratic model expects from the second derivative. So one limit suits all
-    captures. It is applied to the mean: the mean of many noisy directions points further downhill than each of them.
+    The length of a step is measured by the curvature H, not in the units of the parameters: |m| = sqrt(s H s) for a
+    step s = W^T m. Its square is twice the change that the second derivative of the loss expects. It is limited before
+    the rate, so the rate scales every step. The limit is that of the mean: the mean of many noisy directions points
+    further downhill than each of them.
 
     The update takes three more arguments: `rate`; `probes`, a tree of u (b, ...), one for each tone; and `number`, the
     number of earlier updates. The number is not part of the state, so that many students can share it under `jax.vmap`.
@@ -50,10 +51,10 @@ def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.Gradie
 
     Args:
         config: how often to sample and to renew, the memory of the curvature, the damping, the momentum.
-        longest: limit of the length of a step; None: no limit.
+        longest: limit of |m|; None: no limit.
 
     Example:
-        optimiser = newton_steps(CurvatureConfig(), 0.1)
+        optimiser = newton_steps(CurvatureConfig(), 0.5)
         step, state = optimiser.update(gradient, state, rate=0.2, probes=probes, number=number)
     """
     keep = 1 - config.sample_every / (config.memory + config.sample_every - 1)
@@ -93,8 +94,7 @@ def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.Gradie
             name: config.momentum * state.mean[name] + (1 - config.momentum) * _dot(_square(roots[name], g), g)
             for name, g in blocks(gradient).items()
         }
-        length = rate * optax.tree.norm(mean)
-        scale = rate if longest is None else rate * jnp.minimum(1, longest / jnp.maximum(length, longest))
+        scale = rate if longest is None else rate * longest / jnp.maximum(optax.tree.norm(mean), longest)
         step = {name: -scale * _dot(m, _square(roots[name], m)) for name, m in mean.items()}
         return unblocked(step, gradient), Curvature(products, weight, roots, mean)
 

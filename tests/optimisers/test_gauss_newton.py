@@ -295,12 +295,16 @@ def test_momentum_averages_the_directions_before_they_are_clipped() -> None:
 
 
 def test_a_step_is_clipped_by_its_length_in_the_curvature() -> None:
-    """The length of the whole Newton step is sqrt(g H^-1 g), here almost 1; a shorter one is not clipped."""
-    (whole,) = along_ones(built(), [1.0])
-    assert length(whole) == pytest.approx(0.1, rel=1e-4)
-    (short,) = along_ones(built(), [1.0], rate=0.05)
-    assert length(short) == pytest.approx(0.05 * np.sqrt(8 / 16.001 + 4 / 8.001), rel=1e-4)
-    np.testing.assert_allclose(short / length(short), whole / length(whole), rtol=1e-4)
+    """The length of a Newton step is sqrt(g H^-1 g); a shorter one is not clipped. The rate scales both."""
+    whole = np.sqrt(8 / 16.001 + 4 / 8.001)
+    for size, rate, wanted in (
+        (1.0, 1.0, 0.1),
+        (1.0, 0.5, 0.05),
+        (0.05, 1.0, 0.05 * whole),
+        (0.05, 0.5, 0.025 * whole),
+    ):
+        (step,) = along_ones(built(), [size], rate)
+        assert length(step) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_clipped_step_decays_with_the_schedule() -> None:

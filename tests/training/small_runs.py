@@ -61,8 +61,9 @@ def noise(samples: int = 9000, seed: int = 3) -> Pair:
 
 
 def music_for(config: FineTuneConfig, samples: int = 9000) -> dict[str, Played]:
-    """The same for all sources of music of a config."""
-    return dict.fromkeys(plan.music_of(config), Played(noise(samples), noise(samples, seed=4)))
+    """The same for all sources of music of a config; the teacher's own output is the input, as if it did not clip."""
+    music = noise(samples)
+    return dict.fromkeys(plan.music_of(config), Played(music, noise(samples, seed=4), music.x))
 
 
 def params_of(model: Model, size: float = 3.0, seed: int = 0) -> Params:
