@@ -168,7 +168,9 @@ class RateSearchConfig(Record):
     most_loss: Annotated[FiniteFloat, Field(gt=1)] = Field(
         2.0, description="highest loss after these updates, relative to that before the first"
     )
-    most_esr: PositiveFloat = Field(0.1, description="highest ESR of the tones then, a power ratio (0.1: -10 dB)")
+    most_esr: PositiveFloat = Field(
+        0.1, description="highest ESR of the tones then, a power ratio (0.1: -10 dB), if it was not higher before"
+    )
 
 
 class MusicConfig(Record):

@@ -33,6 +33,7 @@ def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
         return loop.begin(run)
     rates = list(run.rates)
     silent = Hooks(on_update=hooks.on_update, should_stop=hooks.should_stop)
+    first = _validated(run, loop.begin(run, rates))
     for _ in range(_MOST_HALVINGS):
         before = loop.begin(run, rates)
         try:
@@ -42,10 +43,14 @@ def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
         else:
             if hooks.should_stop():
                 break
-            found = {name: np.asarray(value) for name, value in run.validate(after.state.average).items()}
-            passed = found["loss"] <= search.most_loss * np.array(before.best_loss)  # NaN fails
-            passed &= found["ESR"] <= search.most_esr
+            found = _validated(run, after)
+            passed = found["loss"] <= search.most_loss * first["loss"]  # NaN fails
+            passed &= found["ESR"] <= np.maximum(search.most_esr, first["ESR"])
             if passed.all():
                 return after
         rates = [rate if kept else rate / 2 for rate, kept in zip(rates, passed, strict=True)]
     return loop.begin(run, rates)
+
+
+def _validated(run: Run, progress: Progress) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in run.validate(progress.state.average).items()}

@@ -4,10 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import CONFIG, assert_same_numbers, broken_off, prepare, with_config
+from small_runs import (
+    CONFIG,
+    LSTM,
+    RATE,
+    assert_same_numbers,
+    broken_off,
+    params_of,
+    prepare,
+    tasks_of,
+    with_config,
+)
 
+from jaxalias import models
 from jaxalias.config import RateSearchConfig
-from jaxalias.training import loop, rate_search
+from jaxalias.training import loop, rate_search, run
 from jaxalias.training.loop import Hooks
 from jaxalias.training.run import Run
 
@@ -55,6 +66,15 @@ def test_the_error_of_the_tones_may_not_be_large_however_small_the_loss(large: R
     esr = float(large.validate(loop.advance(large, begin, until=TRIED).state.average)["ESR"][0])
     stricter = RateSearchConfig(updates=TRIED, most_loss=1e9, most_esr=0.9 * esr)
     assert found(with_config(at_rates(large, rate), rate_search=stricter))[0] < rate
+
+
+def test_an_error_that_was_large_before_only_may_not_grow() -> None:
+    """A student that begins far from its teacher, as the small model of a container, keeps a rate that helps it."""
+    model, (task,) = models.build(LSTM), tasks_of(SEARCHING)
+    far = run.prepare(model, [task._replace(initial=params_of(model, 1.0))], RATE)
+    before = float(far.validate(loop.begin(far).state.average)["ESR"][0])
+    strict = RateSearchConfig(updates=TRIED, most_loss=1.5, most_esr=before / 10)
+    assert found(with_config(at_rates(far, 2**-7), rate_search=strict)) == [2**-7]
 
 
 def test_the_updates_of_the_trial_that_passed_are_the_first_of_the_run(large: Run, rate: float) -> None:

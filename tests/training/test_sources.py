@@ -161,9 +161,9 @@ def test_the_target_of_music_is_the_teacher_at_eight_times_its_rate(
     found = fine_tuning.play_music(model, params, config, RATE)["music"]
     assert (len(found.training.x), len(found.held_out.x)) == (8820, 4410)
     teacher = sine_set.player(model, params)
-    for pair in found:
+    for pair in found[:2]:
         wanted = oversampling.oversample(teacher, 8)(jnp.asarray(pair.x)[None])[0]
-        np.testing.assert_allclose(pair.y, wanted, atol=tolerances.F32_ROUNDING)
+        np.testing.assert_allclose(pair.y, wanted, atol=tolerances.F32_RESYNTHESIS)
         aliased = teacher(jnp.asarray(pair.x)[None])[0]
         assert np.abs(pair.y - aliased).max() > 1e-4
     own = fine_tuning.play_music(model, params, config, RATE, np.float64(noise(3000).x))["music"]
