@@ -34,12 +34,12 @@ def build(config: OptimiserConfig, updates: int) -> optax.GradientTransformation
     if config.schedule == "cosine":
         decay = optax.cosine_decay_schedule(1.0, max(1, updates))
     schedule = optax.scale_by_schedule(decay)
-    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     if config.curvature:  # the clipped step decays too: most steps are clipped
         often = min(config.curvature.renew_every, max(1, updates // 20))
         renewed = config.curvature.model_copy(update={"renew_every": often})
         chain = optax.chain(gauss_newton.newton_steps(renewed, config.clip_norm), schedule)
     else:
+        clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
         directions = soap.scale_by_soap(config.soap.renew_every) if config.soap else optax.scale_by_adam()
         chain = optax.chain(clip, directions, schedule, scale_by_rate())
     optimiser = optax.with_extra_args_support(chain)

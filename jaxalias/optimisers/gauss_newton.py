@@ -67,15 +67,9 @@ def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.Gradie
         return Curvature(nothing, jnp.zeros((), dtype), roots, jax.tree.map(jnp.zeros_like, vectors))
 
     def update(
-        gradient: Params,
-        state: Curvature,
-        params: Params | None = None,
-        *,
-        rate: Any,
-        probes: Params,
-        number: Any,
+        gradient: Params, state: Curvature, params: Params | None = None, *, rate: Any, probes: Params, number: Any,
         **_: Any,
-    ) -> tuple[Params, Curvature]:
+    ) -> tuple[Params, Curvature]:  # fmt: skip
         def gathered() -> tuple[Blocks, Array]:
             found = {
                 name: keep * state.products[name] + (1 - keep) * _dot(u.T, u) / len(u)
@@ -94,9 +88,7 @@ def newton_steps(config: CurvatureConfig, longest: float | None) -> optax.Gradie
             name: config.momentum * state.mean[name] + (1 - config.momentum) * _dot(_square(roots[name], g), g)
             for name, g in blocks(gradient).items()
         }
-        scale = rate if longest is None else rate * longest / jnp.maximum(optax.tree.norm(mean), longest)
-        step = {name: -scale * _dot(m, _square(roots[name], m)) for name, m in mean.items()}
-        return unblocked(step, gradient), Curvature(products, weight, roots, mean)
+        return unblocked(_step(mean, roots, rate, longest), gradient), Curvature(products, weight, roots, mean)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -155,6 +147,12 @@ def _root(mean: Float[Array, "p p"], damping: float) -> Float[Array, "square"]:
     one = jnp.eye(len(mean), dtype=mean.dtype)
     factor = jnp.linalg.cholesky(2 * mean + (damping + rounding) * one)
     return jax.scipy.linalg.solve_triangular(factor, one, lower=True).ravel()
+
+
+def _step(mean: Blocks, roots: Blocks, rate: Any, longest: float | None) -> Blocks:
+    """-rate W^T m, with |m| limited to `longest`."""
+    scale = rate if longest is None else rate * longest / jnp.maximum(optax.tree.norm(mean), longest)
+    return {name: -scale * _dot(m, _square(roots[name], m)) for name, m in mean.items()}
 
 
 def _square(root: Float[Array, "square"], like: Float[Array, "p"]) -> Float[Array, "p p"]:

@@ -8,6 +8,7 @@ repair it (experiments/RECIPES.md, "LSTMs").
 import numpy as np
 
 from jaxalias.config import FineTuneConfig
+from jaxalias.models import Params
 from jaxalias.training import loop
 from jaxalias.training.loop import SILENT, Hooks, Progress
 from jaxalias.training.run import Run
@@ -33,7 +34,7 @@ def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
         return loop.begin(run)
     rates = list(run.rates)
     silent = Hooks(on_update=hooks.on_update, should_stop=hooks.should_stop)
-    first = _validated(run, loop.begin(run, rates))
+    first = _validated(run, run.start(rates).average)
     for _ in range(_MOST_HALVINGS):
         before = loop.begin(run, rates)
         try:
@@ -43,7 +44,7 @@ def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
         else:
             if hooks.should_stop():
                 break
-            found = _validated(run, after)
+            found = _validated(run, after.state.average)
             passed = found["loss"] <= search.most_loss * first["loss"]  # NaN fails
             passed &= found["ESR"] <= np.maximum(search.most_esr, first["ESR"])
             if passed.all():
@@ -52,5 +53,5 @@ def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
     return loop.begin(run, rates)
 
 
-def _validated(run: Run, progress: Progress) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in run.validate(progress.state.average).items()}
+def _validated(run: Run, params: Params) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in run.validate(params).items()}
