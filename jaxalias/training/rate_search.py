@@ -16,41 +16,57 @@ from jaxalias.training.run import Run
 _MOST_HALVINGS = 12
 
 
-def begin(run: Run, hooks: Hooks = SILENT) -> Progress:
+def begin(run: Run, hooks: Hooks = SILENT, saved: Progress | None = None) -> Progress:
     """The progress after the first updates, at the learning rate of each student's config or a lower one.
 
     The first updates of the run are a trial. A student keeps its rate if the validation loss of its averaged parameters
     has not risen by more than the config allows (`RateSearchConfig`). Otherwise the trial is repeated at half the rate.
     The result for each student is the same as if it were trained alone. The last trial is part of the run, which
-    continues from there. After twelve halvings the run begins at the rate reached, without another trial.
+    continues from there. A rate that was halved twelve times is kept without a test.
 
     Args:
         run: the compiled functions.
-        hooks: `on_update` gets the updates of every trial, each trial from update 1. If `should_stop` returns true, the
-            run stays before its first update. Nothing is saved.
+        hooks: get the updates of every trial, each trial from update 1. Progress within a trial goes to
+            `on_checkpoint`; that of a whole trial does not, because the trial may have to be repeated. If `should_stop`
+            returns true, the progress so far is returned.
+        saved: progress to continue from; if it is beyond the trial, it is returned as it is. None: the first update.
+
+    Raises:
+        DivergedError: no student is finite at the lowest rate.
     """
     search = run.config.rate_search if isinstance(run.config, FineTuneConfig) else None
     if search is None:
-        return loop.begin(run)
-    rates = list(run.rates)
-    silent = Hooks(on_update=hooks.on_update, should_stop=hooks.should_stop)
-    first = _validated(run, run.start(rates).average)
-    for _ in range(_MOST_HALVINGS):
-        before = loop.begin(run, rates)
+        return saved or loop.begin(run)
+    last = min(search.updates, run.config.updates)
+    if saved and saved.updates_done >= last:
+        return saved
+
+    def save(parts: list[Progress | None]) -> None:
+        if any(part and part.updates_done < last for part in parts):
+            hooks.on_checkpoint(parts)
+
+    start = run.start(run.rates)
+    first = _validated(run, start.average)
+    lowest = np.asarray(start.rate) / 2**_MOST_HALVINGS
+    progress = saved or loop.begin(run)
+    while True:
+        rates = np.asarray(progress.state.rate)
         try:
-            after = loop.advance(run, before, silent, until=search.updates)
+            progress = loop.advance(run, progress, hooks._replace(on_checkpoint=save), until=last)
         except loop.DivergedError:
-            passed = np.zeros(len(rates), bool)
+            if (rates <= lowest).all():
+                raise
+            kept = rates <= lowest
         else:
-            if hooks.should_stop():
-                break
-            found = _validated(run, after.state.average)
-            passed = found["loss"] <= search.most_loss * first["loss"]  # NaN fails
-            passed &= found["ESR"] <= np.maximum(search.most_esr, first["ESR"])
-            if passed.all():
-                return after
-        rates = [rate if kept else rate / 2 for rate, kept in zip(rates, passed, strict=True)]
-    return loop.begin(run, rates)
+            if progress.updates_done < last:
+                return progress
+            found = _validated(run, progress.state.average)
+            kept = found["loss"] <= search.most_loss * first["loss"]  # NaN fails
+            kept &= found["ESR"] <= np.maximum(search.most_esr, first["ESR"])
+            kept |= rates <= lowest
+            if kept.all():
+                return progress
+        progress = loop.begin(run, np.where(kept, rates, rates / 2).tolist())
 
 
 def _validated(run: Run, params: Params) -> dict[str, np.ndarray]:

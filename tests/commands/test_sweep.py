@@ -149,17 +149,16 @@ def test_the_options_in_the_recipes_are_options():
     readme = (
         (command_line.REPOSITORY / "experiments" / "RECIPES.md").read_text().partition("## Look for a better recipe")[2]
     )
-    rows = [line.split("|")[1] for line in readme.partition("\n## ")[0].splitlines() if line.startswith("| `")]
-    named = [text for row in rows for text in row.split("`")[1::2]]
+    rows = [line.split("|")[1:3] for line in readme.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    named = [(text, meaning) for options, meaning in rows for text in options.split("`")[1::2]]
     assert len(named) >= 9
-    changes = [change for text in named for change in grid.choose(grid.parse([text]))]
     needed = {"loss.aliases": {"sines.whole_cycles": True}, "optimiser.curvature": {"optimiser.soap": None}}
-    changes = [needed.get(next(iter(change)), {}) | change for change in changes]
-    with_music = presets.balanced(weights_import.load(command_line.SHIPPED_MODEL).network.config)
-    for change in changes:
-        base = with_music if "music.rows" in change else BASE
-        (point,) = grid.points(base, [change])
-        assert point.config != base, change
+    wavenet = weights_import.load(command_line.SHIPPED_MODELS / "distortion_nam-feather.nam")
+    for text, meaning in named:
+        (change,) = grid.choose(grid.parse([text]))
+        base = presets.fast(wavenet.network.config) if "(presets for LSTMs)" in meaning else BASE
+        (point,) = grid.points(base, [needed.get(next(iter(change)), {}) | change])
+        assert point.config != base, text
 
 
 def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, typed, quick, monkeypatch):

@@ -19,7 +19,7 @@ from small_runs import (
 from jaxalias import models
 from jaxalias.config import RateSearchConfig
 from jaxalias.training import loop, rate_search, run
-from jaxalias.training.loop import Hooks
+from jaxalias.training.loop import Hooks, Progress
 from jaxalias.training.run import Run
 
 TRIED = 4  # updates
@@ -98,10 +98,16 @@ def test_students_together_are_given_what_each_finds_alone(large: Run, rate: flo
 
 
 def test_a_rate_whose_numbers_are_not_finite_does_harm_and_there_are_twelve_halvings(large: Run) -> None:
-    """Then the run begins at the rate that is left."""
-    begun = rate_search.begin(at_rates(large, 1e30))
-    assert begun.state.rate.tolist() == [np.float32(1e30 / 2**12)]
-    assert (begun.updates_done, begun.history) == (0, [[]])
+    seen: list[float] = []
+    with pytest.raises(loop.DivergedError):
+        rate_search.begin(at_rates(large, 1e30), Hooks(on_update=lambda record: seen.append(record["update"])))
+    assert seen.count(1) <= 13  # trials
+
+
+def test_the_rate_after_twelve_halvings_is_kept_whatever_it_does(large: Run) -> None:
+    never = RateSearchConfig(updates=TRIED, most_loss=1.5, most_esr=1e-30)
+    begun = rate_search.begin(with_config(at_rates(large, 1.0), rate_search=never))
+    assert (begun.updates_done, begun.state.rate.tolist()) == (TRIED, [2**-12])
 
 
 def test_without_a_search_the_rate_is_that_of_the_config(large: Run) -> None:
@@ -117,14 +123,28 @@ def test_a_run_that_is_shorter_than_its_search_is_over_with_it(large: Run, rate:
     assert [record["update"] for record in loop.advance(short, begun).history[0]] == [1, 2]
 
 
-def test_asked_to_stop_it_does_not_try_again_and_the_run_is_before_its_first_update(large: Run) -> None:
-    seen: list[dict[str, float]] = []
+@pytest.mark.parametrize("trials", [0, 1, 2])
+def test_stopped_within_a_trial_it_goes_on_to_the_same_numbers(large: Run, rate: float, trials: int) -> None:
+    highest = at_rates(large, 2 * rate)
+    seen: list[float] = []
+    saved: list[list[Progress | None]] = []
+    stop_at = trials * TRIED + 2
     hooks = Hooks(
-        on_update=seen.append, should_stop=lambda: len(seen) >= 2, on_checkpoint=lambda parts: pytest.fail("saved")
-    )
-    begun = rate_search.begin(at_rates(large, 1.0), hooks)
-    assert [record["update"] for record in seen] == [1, 2, 3]  # read one update late
-    assert (begun.updates_done, begun.history) == (0, [[]])
+        on_update=lambda record: seen.append(record["update"]), on_checkpoint=saved.append,
+        is_due=lambda done: True, should_stop=lambda: len(seen) >= stop_at,
+    )  # fmt: skip
+    stopped = rate_search.begin(highest, hooks)
+    assert 0 < stopped.updates_done < TRIED or trials == 2
+    assert all(part and part.updates_done < TRIED for parts in saved for part in parts)
+    parts = [part for part in saved[-1] if part]
+    again = rate_search.begin(highest, saved=loop.join(parts, loop.begin(highest)))
+    assert_same_numbers(again, rate_search.begin(highest))
+    assert again.state.rate.tolist() == [rate]
+
+
+def test_progress_beyond_the_trial_is_not_tried_again(large: Run) -> None:
+    beyond = loop.advance(large, loop.begin(large, [0.0025]), until=TRIED)
+    assert rate_search.begin(large, Hooks(on_update=lambda record: pytest.fail("an update")), beyond) is beyond
 
 
 def test_a_run_goes_on_from_a_checkpoint_at_the_rate_that_it_began_with(large: Run) -> None:
