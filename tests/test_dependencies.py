@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxalias.commands import command_line
+from jaxalias.commands import command_line, errors
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -57,5 +57,5 @@ def test_what_functions_import_is_a_dependency_or_an_extra() -> None:
 
 def test_what_an_extra_installs_is_asked_for_by_name() -> None:
     command_line.require("numpy", "listening")
-    with pytest.raises(command_line.BadInputError, match=r"needs no_such_module, .* 'jaxalias\[listening\]'"):
+    with pytest.raises(errors.BadInputError, match=r"needs no_such_module, .* 'jaxalias\[listening\]'"):
         command_line.require("no_such_module", "listening")

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from jaxalias.commands import command_line, overwriting
+from jaxalias.commands import command_line, errors, long_runs, overwriting, parsing, writing
 from jaxalias.commands.stages import GROWTH, SAMPLE_RATE, STAGES, Work, torch
 
 STAGE_SECONDS = 60.0  # after two runs a side, no further run starts when a stage has lasted longer
@@ -41,31 +41,31 @@ def main() -> None:
         print("torch is not installed, its columns stay empty: pip install 'jaxalias[peers]'", file=sys.stderr)
     rows: list[dict[str, Any]] = []
     versions = {"torch": getattr(torch, "__version__", None), "threads": command_line.cores()}
-    record: dict[str, Any] = {"stages": rows, "environment": command_line.environment() | versions}
-    with command_line.progress("stage", len(args.stage) * len(args.precision), quiet=args.quiet) as step:
+    record: dict[str, Any] = {"stages": rows, "environment": writing.environment() | versions}
+    with long_runs.progress("stage", len(args.stage) * len(args.precision), quiet=args.quiet) as step:
         for precision, name in itertools.product(args.precision, args.stage):
             rows.append(measure(name, precision, args.repeats, memory=not args.no_memory))
             if args.json:  # a run that is cut off leaves what it has
-                command_line.write_json(args.json, record)
+                writing.write_json(args.json, record)
             step(name)
     where = jax.devices()[0].device_kind if gpu else f"{command_line.cores()} threads a side"
     for precision in args.precision:
         title = f"{precision}, {where}: median (min-max) of a run, ratio PyTorch / ours, peak memory"
-        command_line.print_table(table([row for row in rows if row["precision"] == precision]), title)
+        writing.print_table(table([row for row in rows if row["precision"] == precision]), title)
     if not args.no_memory:
         record["imports_bytes"] = memory_in_fresh_process("neither", args.stage[0], args.precision[0])
         print(f"MiB: of a fresh process that runs the stage once; {record['imports_bytes'] >> 20} of it are imports")
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
         print(f"wrote {args.json}")
 
 
 def parse_arguments() -> Any:
     """The options."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     both, stage_help = ["float32", "float64"], "which rows; one or more of %(choices)s"
     parser.add_argument("--precision", nargs="+", choices=both, default=both, help="of the work")
-    parser.add_argument("--repeats", type=command_line.positive_int, default=7, metavar="N", help="runs of each side")
+    parser.add_argument("--repeats", type=parsing.positive_int, default=7, metavar="N", help="runs of each side")
     every = [*STAGES, *GROWTH]
     parser.add_argument("--stage", nargs="+", choices=every, default=list(STAGES), metavar="NAME", help=stage_help)
     parser.add_argument(
@@ -131,7 +131,7 @@ def memory_in_fresh_process(side: str, stage: str, precision: str) -> int:
     """Peak bytes of a Python process that does one run of a stage."""
     options = ["--memory-of", side, "--stage", stage, "--precision", precision]
     command = [sys.executable, "-m", "jaxalias.commands.benchmark", *options]
-    done = subprocess.run(command, cwd=command_line.REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=writing.REPOSITORY, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
@@ -140,7 +140,7 @@ def memory_of(side: str, stage: str, precision: str) -> int:
     if side != "neither":
         work = (STAGES | GROWTH)[stage].make(side, precision)
         if work is None:
-            raise command_line.BadInputError(f"--memory-of {side}: {stage} has no such side")
+            raise errors.BadInputError(f"--memory-of {side}: {stage} has no such side")
         time_once(work)
     status = Path("/proc/self/status")
     if status.exists():  # on Linux, ru_maxrss starts from the peak of the process that started this one

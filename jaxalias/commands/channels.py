@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from jaxalias.commands.command_line import Parser, positive_int
+from jaxalias.commands.parsing import Parser, positive_int
 
 
 def add_one(parser: argparse.ArgumentParser, files: str) -> None:

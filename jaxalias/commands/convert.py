@@ -9,8 +9,8 @@ import numpy as np
 
 import weights_import
 from jaxalias import evaluation, models
-from jaxalias.commands import command_line, overwriting
-from jaxalias.commands.command_line import input_errors
+from jaxalias.commands import command_line, overwriting, parsing, reading, writing
+from jaxalias.commands.errors import input_errors
 from jaxalias.commands.overwriting import Input, Output
 from weights_import import ModelFile, metadata
 
@@ -27,7 +27,7 @@ def main() -> None:
     args = parse_arguments()
     output = Output("--output", args.output, overwriting.model(NOTE))
     overwriting.refuse(args, [output], [Input(args.model, "the model itself")])
-    source = command_line.load_model(args.model, args.sample_rate)
+    source = reading.load_model(args.model, args.sample_rate)
     with input_errors():
         target = noted(weights_import.converted(source), source)
     error_db = largest_error_db(source, target)
@@ -47,8 +47,8 @@ def main() -> None:
         "error_db": error_db if np.isfinite(error_db) else None,  # none at all
     }
     if args.json:
-        command_line.write_json(args.json, record)
-    command_line.tell_assumed([source])
+        writing.write_json(args.json, record)
+    reading.tell_assumed([source])
     how = f"to {error_db:.0f} dB" if np.isfinite(error_db) else "exactly"
     described = f"{config.kind.upper()} of {config.hidden_size}, {target.sample_rate} Hz"
     print(f"wrote {args.output}: {NAMES[target.format]}, {described}; it plays what {args.model} plays, {how}")
@@ -56,11 +56,11 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     """The options."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="FILE", help="SimpleRNN or RTNeural .json, told apart by content")
     add("--output", type=Path, required=True, metavar="FILE", help="the same model in the other format")
-    command_line.add_sample_rate(parser)
+    parsing.add_sample_rate(parser)
     return parser.parse_args()
 
 

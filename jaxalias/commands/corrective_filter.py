@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxalias import evaluation
-from jaxalias.commands import channels, command_line, evaluate, measuring, overwriting
+from jaxalias.commands import channels, command_line, evaluate, measuring, overwriting, parsing, reading, writing
 from jaxalias.config import SineConfig
 from jaxalias.evaluation import Candidate, corrective_filter
 from jaxalias.signals import sines
@@ -43,21 +43,21 @@ def main() -> None:
     ]
     record, _ = measuring.measure([[teacher, student, *filtered]], rate, clips, alias_free=True, quiet=args.quiet)
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
     measuring.print_result(record, f"with filters fitted to {TONES} random tones", [args.json] if args.json else [])
 
 
 def parse_arguments() -> Any:
     """The options."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     add = parser.add_argument
-    add("--teacher", type=Path, default=command_line.SHIPPED_MODEL, metavar="FILE", help="what the student came from")
+    add("--teacher", type=Path, default=reading.SHIPPED_MODEL, metavar="FILE", help="what the student came from")
     add("--student", type=Path, required=True, metavar="FILE", help="the model to fit a filter behind")
-    add("--taps", type=command_line.positive_int, nargs="+", default=[16, 64], metavar="N", help="lengths of filters")
+    add("--taps", type=parsing.positive_int, nargs="+", default=[16, 64], metavar="N", help="lengths of filters")
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE", help="music to play through them, WAV or FLAC")
     channels.add_one(parser, "--audio")
-    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the tones")
-    command_line.add_sample_rate(parser)
+    add("--seed", type=parsing.natural_int, default=0, metavar="N", help="of the tones")
+    parsing.add_sample_rate(parser)
     return parser.parse_args()
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxalias import evaluation
-from jaxalias.commands import channels, command_line, measuring, overwriting, report
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands import channels, command_line, measuring, overwriting, parsing, reading, report, writing
+from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.evaluation import Candidate
 from jaxalias.pretraining import devices
 from jaxalias.targets import oversampling
@@ -36,14 +36,14 @@ def main() -> None:
     candidates = list(itertools.chain(*groups))
     written = report.write(args.report, record, candidates, performances) if args.report else []
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
         written.append(args.json)
     measuring.print_result(record, "mean over levels of the dB of each level's mean", written)
 
 
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     _add_models(parser)
     _add_music(parser)
     parser.add_argument(
@@ -51,8 +51,8 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="tables, pictures and index.html")
     _add_sine_set(parser)
-    command_line.add_knobs(parser)
-    command_line.add_sample_rate(parser)
+    parsing.add_knobs(parser)
+    parsing.add_sample_rate(parser)
     parser.add_argument(
         "--precision", choices=["float32", "float64"], default="float32", help="of the models; analysis is in float64"
     )
@@ -62,19 +62,19 @@ def parse_arguments() -> Any:
     return args
 
 
-def _add_models(parser: command_line.Parser) -> None:
+def _add_models(parser: parsing.Parser) -> None:
     """Options of the models to compare."""
     parser.add_argument(
         "--teacher",
         type=Path,
-        default=command_line.SHIPPED_MODEL,
+        default=reading.SHIPPED_MODEL,
         metavar="FILE",
         help="the model that others are compared with",
     )
     parser.add_argument("--student", type=Path, nargs="+", default=[], metavar="FILE", help="models made from it")
     parser.add_argument(
         "--oversample",
-        type=command_line.positive_int,
+        type=parsing.positive_int,
         nargs="+",
         default=[],
         metavar="M",
@@ -82,7 +82,7 @@ def _add_models(parser: command_line.Parser) -> None:
     )
 
 
-def _add_music(parser: command_line.Parser) -> None:
+def _add_music(parser: parsing.Parser) -> None:
     """Options of clips and recordings."""
     parser.add_argument(
         "--audio",
@@ -103,7 +103,7 @@ def _add_music(parser: command_line.Parser) -> None:
     channels.add_two(parser, "--audio", "--recording")
 
 
-def _add_sine_set(parser: command_line.Parser) -> None:
+def _add_sine_set(parser: parsing.Parser) -> None:
     """Options of the sine set."""
     parser.add_argument(
         "--midi",
@@ -123,7 +123,7 @@ def _add_sine_set(parser: command_line.Parser) -> None:
     )
 
 
-def _check(parser: command_line.Parser, args: Any) -> None:
+def _check(parser: parsing.Parser, args: Any) -> None:
     """Refuse values outside their range."""
     if not 0 <= args.midi[0] <= args.midi[1]:
         parser.error(f"--midi: LOW must be at least 0 and at most HIGH, got {args.midi[0]} {args.midi[1]}")
@@ -135,7 +135,7 @@ def _check(parser: command_line.Parser, args: Any) -> None:
 
 def load_models(teacher: Path, students: Sequence[Path], sample_rate: int | None = None) -> list[ModelFile]:
     """Teacher first; all of one rate, since they are compared sample by sample."""
-    files = [command_line.load_model(path, sample_rate) for path in (teacher, *students)]
+    files = [reading.load_model(path, sample_rate) for path in (teacher, *students)]
     for file in files[1:]:
         if file.sample_rate != files[0].sample_rate:
             note = f" ({file.network.rate.note})" if file.network.rate.note else ""

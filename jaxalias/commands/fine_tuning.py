@@ -15,8 +15,8 @@ import numpy as np
 import jaxalias
 import weights_import
 from jaxalias import fine_tuning, models
-from jaxalias.commands import command_line
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands import long_runs, reading
+from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.config import FineTuneConfig, SineConfig
 from jaxalias.models import Params
 from jaxalias.training import loop, plan, run
@@ -80,7 +80,7 @@ def load(paths: Sequence[Path], sample_rate: int | None = None) -> Iterator[Mode
                 f"{path}: another model has the name {path.stem} too; results go by name, give it another"
             )
     for path in paths:
-        source = command_line.load_model(path, sample_rate)
+        source = reading.load_model(path, sample_rate)
         with input_errors():
             weights_import.require_trainable(source)
         yield source
@@ -94,7 +94,7 @@ def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig, chann
     """
     least = round(sines.settling_s * sample_rate) + round(sines.analysed_s * sample_rate)
     with input_errors():
-        parts = [command_line.read_audio(path, sample_rate, channel) for path in files]
+        parts = [reading.read_audio(path, sample_rate, channel) for path in files]
     for path, part in zip(files, parts, strict=True):
         if len(part) < least:
             raise BadInputError(
@@ -183,8 +183,8 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
     where = tasks[0].run_dir if len(tasks) == 1 else f"{len(tasks)} folders"
     name = "update" if len(tasks) == 1 else f"update of {len(tasks)} models"
     with (
-        command_line.stop_on_interrupt() as should_stop,
-        command_line.progress(name, config.updates, done, quiet=quiet) as step,
+        long_runs.stop_on_interrupt() as should_stop,
+        long_runs.progress(name, config.updates, done, quiet=quiet) as step,
     ):
         if done and not quiet:
             print(f"resuming after update {done} of {config.updates} in {where}", file=sys.stderr, flush=True)
@@ -192,7 +192,7 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         def show(record: dict[str, float]) -> None:
             step("  ".join(f"{name} {record[name]:.4g}" for name in ("loss", "ESR", "NMR")), round(record["update"]))
 
-        hooks = loop.Hooks(show, partial(save, group), command_line.EveryMinute(), should_stop)
+        hooks = loop.Hooks(show, partial(save, group), long_runs.EveryMinute(), should_stop)
         try:
             progress = fine_tuning.train(prepared, hooks, progress, lambda rates: tell_lowered(tasks, rates, quiet))
         except loop.DivergedError:

@@ -9,9 +9,21 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxalias import models
-from jaxalias.commands import channels, command_line, fine_tuning, hosts, measuring, overwriting, report
-from jaxalias.commands.command_line import KNOB_DEFAULT, BadInputError
+from jaxalias.commands import (
+    channels,
+    command_line,
+    fine_tuning,
+    hosts,
+    measuring,
+    overwriting,
+    parsing,
+    reading,
+    report,
+    writing,
+)
+from jaxalias.commands.errors import BadInputError
 from jaxalias.commands.fine_tuning import Task, Training
+from jaxalias.commands.parsing import KNOB_DEFAULT
 from jaxalias.config import FineTuneConfig, presets
 from jaxalias.config.presets import PRESETS
 from jaxalias.evaluation import audio_set, verdict
@@ -44,7 +56,7 @@ def main() -> None:
         claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
 
     if not args.quiet:  # else it stands in the result alone
-        command_line.tell_assumed(job.source for job in jobs)
+        reading.tell_assumed(job.source for job in jobs)
     several = len(jobs) > 1
     results: dict[str, Training] = {}
     records = []
@@ -57,7 +69,7 @@ def main() -> None:
             if jax.process_index() == 0 and all(result.progress for result in found):
                 records.append(finish(job, found, clips[job.source.sample_rate], args.quiet))
     if args.json and records:
-        command_line.write_json(args.json, {"runs": records} if several else records[0])
+        writing.write_json(args.json, {"runs": records} if several else records[0])
         print(f"wrote {args.json}")
     failed = [task for task, _ in claimed if results[task.label].progress is None]
     for task in failed:
@@ -69,7 +81,7 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     _add_files(parser)
     _add_training(parser)
     _add_audio(parser)
@@ -77,13 +89,13 @@ def parse_arguments() -> Any:
     return parser.parse_args()
 
 
-def _add_files(parser: command_line.Parser) -> None:
+def _add_files(parser: parsing.Parser) -> None:
     """Options of the model files and of the places for results."""
     parser.add_argument(
         "--model",
         type=Path,
         nargs="+",
-        default=[command_line.SHIPPED_MODEL],
+        default=[reading.SHIPPED_MODEL],
         metavar="FILE",
         help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; several of one shape are "
         "trained together, and a folder stands for the files in it",
@@ -103,24 +115,24 @@ def _add_files(parser: command_line.Parser) -> None:
     )
 
 
-def _add_training(parser: command_line.Parser) -> None:
+def _add_training(parser: parsing.Parser) -> None:
     """Options of the run."""
     add = parser.add_argument
     add("--preset", choices=sorted(PRESETS), default="fast", help="recipe, see jaxalias/config/presets.py")
-    add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the preset's)")
-    add("--batch-size", type=command_line.positive_int, metavar="N", help="tones in a batch (default: the preset's)")
+    add("--updates", type=parsing.positive_int, metavar="N", help="optimiser updates (default: the preset's)")
+    add("--batch-size", type=parsing.positive_int, metavar="N", help="tones in a batch (default: the preset's)")
     add(
         "--teacher",
         choices=["own", "largest"],
         default="own",
         help="in a container of several sizes: what each learns to answer as, itself as it was or the largest",
     )
-    command_line.add_sample_rate(parser)
-    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the random tones")
+    parsing.add_sample_rate(parser)
+    add("--seed", type=parsing.natural_int, default=0, metavar="N", help="of the random tones")
     add("--precision", choices=["float32", "float64"], help="of training (default: the preset's)")
 
 
-def _add_audio(parser: command_line.Parser) -> None:
+def _add_audio(parser: parsing.Parser) -> None:
     """Options of the user's recordings."""
     parser.add_argument(
         "--audio",
@@ -145,7 +157,7 @@ def _add_audio(parser: command_line.Parser) -> None:
 
 def plan(args: Any) -> Iterator[Job]:
     """What is to be done, checked as far as it can be before the training."""
-    paths = list(command_line.find_files(args.model))
+    paths = list(reading.find_files(args.model))
     read = functools.partial(fine_tuning.read_audio, args.train_audio, channel=args.channel)
     read_audio = functools.cache(read)  # once at each rate
     several = len(paths) > 1
@@ -160,7 +172,7 @@ def plan(args: Any) -> Iterator[Job]:
             output = args.output / name
         overwriting.refuse_for_run(args, path, run_dir, output)
         overwriting.refuse_unwritable(output)
-        digest = command_line.digest(path)
+        digest = reading.digest(path)
         configs = [resolve_config(args, network) for network in source.networks]
         audio = None
         if args.train_audio:
@@ -187,9 +199,9 @@ def resolve_config(args: Any, network: Network) -> FineTuneConfig:
 
 def refuse_trained_on(held_out: Sequence[Path], trained: Sequence[Path]) -> None:
     """What the student is measured on tells something only if it was not trained on it, under whatever name."""
-    known = {command_line.digest(path): path for path in trained}
+    known = {reading.digest(path): path for path in trained}
     for path in held_out:
-        same = known.get(command_line.digest(path))
+        same = known.get(reading.digest(path))
         if same is not None:
             raise BadInputError(f"--audio {path}: must not be trained on, is {same} of --train-audio; leave one out")
 
@@ -230,7 +242,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
             "teacher": job.source.label(task.teacher),
             "config": task.config.model_dump(mode="json"),
             "train_audio": [str(path) for path in task.audio.files] if task.audio else [],
-            "history": command_line.history_of(result.progress.history[0]) if result.progress else [],
+            "history": writing.history_of(result.progress.history[0]) if result.progress else [],
         }
         for task, result in zip(job.tasks, results, strict=True)
     ]
@@ -244,8 +256,8 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
         aside = keep_teachers(job, results, rejected)
         written.append(aside)
         record["rejected"] = str(aside)
-    record["output_sha256"] = command_line.digest(job.output)
-    command_line.write_json(path, record)
+    record["output_sha256"] = reading.digest(job.output)
+    writing.write_json(path, record)
     measuring.print_result(record, f"{job.source.path.name}, {job.tasks[-1].config.updates} updates", written)
     return record
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from jaxalias.commands.command_line import BadInputError
+from jaxalias.commands.errors import BadInputError
 from jaxalias.config import FineTuneConfig, explain
 
 _LONGEST_NAME = 150  # a file system takes 255 bytes

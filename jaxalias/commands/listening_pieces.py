@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalias import listening
-from jaxalias.commands import command_line
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands import reading, writing
+from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.evaluation import Candidate, audio_set
 from jaxalias.listening import ANCHOR, REFERENCE, Trial, ratings
 from jaxalias.pretraining import devices
@@ -78,7 +78,7 @@ def read(path: Path, sample_rate: int, channel: int | None, *, reference: bool =
             raise BadInputError(
                 f"{path}: sample rate must be the models' {sample_rate} Hz, got {source.sample_rate}; convert it first"
             )
-    return command_line.read_audio(path, sample_rate, channel, reference=reference)
+    return reading.read_audio(path, sample_rate, channel, reference=reference)
 
 
 def labels(candidates: Sequence[Candidate]) -> list[str]:
@@ -143,6 +143,6 @@ def write_inputs(folder: Path, pieces: Sequence[Piece], sample_rate: int) -> lis
     paths = []
     for piece in pieces:
         paths.append(folder / input_name(piece.group, piece.clip.name))
-        with audio_files.writing(paths[-1], sample_rate, "float", made_by=command_line.command_name()) as sink:
+        with audio_files.writing(paths[-1], sample_rate, "float", made_by=writing.command_name()) as sink:
             sink.write(piece.clip.x)
     return paths

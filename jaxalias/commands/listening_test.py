@@ -5,8 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from jaxalias import listening
-from jaxalias.commands import channels, command_line, evaluate, listening_pieces, measuring, overwriting
-from jaxalias.commands.command_line import input_errors
+from jaxalias.commands import (
+    channels,
+    command_line,
+    evaluate,
+    listening_pieces,
+    long_runs,
+    measuring,
+    overwriting,
+    parsing,
+    reading,
+    writing,
+)
+from jaxalias.commands.errors import input_errors
 from jaxalias.commands.overwriting import Output
 from jaxalias.listening import Trial, page, ratings, statistics, webmushra
 from jaxalias.pretraining import devices
@@ -24,14 +35,14 @@ def main() -> None:
         args.output.mkdir(parents=True, exist_ok=True)
     record, written = analyse(args) if args.analyse else write(args)
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
         written.append(args.json)
     print("\n".join(f"wrote {path}" for path in written))
 
 
 def parse_arguments() -> Any:
     """The options: a teacher makes a test, results make an analysis."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     add = parser.add_argument
     add("--teacher", type=Path, metavar="FILE", help="write a test of this model ...")
     add("--student", type=Path, nargs="+", default=[], metavar="FILE", help="... and of models made from it")
@@ -56,13 +67,13 @@ def parse_arguments() -> Any:
     add("--device", choices=sorted(devices.DEVICES), help="the reference: the virtual device that the models are of")
     add(
         "--oversample",
-        type=command_line.positive_int,
+        type=parsing.positive_int,
         default=8,
         metavar="M",
         help="the reference where there is no other: the teacher at M times its rate",
     )
     add("--seconds", type=float, default=10.0, metavar="S", help="of each clip, from its beginning")
-    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of the orders, or of the analysis")
+    add("--seed", type=parsing.natural_int, default=0, metavar="N", help="of the orders, or of the analysis")
     add("--analyse", type=Path, nargs="+", metavar="CSV", help="results, of the page or of webMUSHRA")
     add(
         "--screening",
@@ -71,7 +82,7 @@ def parse_arguments() -> Any:
         help="leave out who rated the hidden reference below 80 (paper) or 90 (bs1534) in over 15 %% of trials",
     )
     add("--output", type=Path, default=Path("runs/listening_test"), metavar="DIR", help="folder to write to")
-    command_line.add_sample_rate(parser)
+    parsing.add_sample_rate(parser)
     args = parser.parse_args()
     if bool(args.teacher) == bool(args.analyse):
         parser.error("either --teacher, to write a test, or --analyse, to read its results")
@@ -115,7 +126,7 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
         for file, role in zip(files, ["teacher"] + ["student"] * len(args.student), strict=True)
     ]
     steps = len(pieces) * len(candidates)
-    with input_errors(), command_line.progress("playing", steps, quiet=args.quiet) as step:
+    with input_errors(), long_runs.progress("playing", steps, quiet=args.quiet) as step:
         reference = listening_pieces.reference_of(args, candidates[0], sample_rate)
         trials = [listening_pieces.trial_of(piece, candidates, reference, sample_rate, step) for piece in pieces]
         trials, gains_db, loudness_lufs = listening.match(trials, sample_rate)
@@ -127,18 +138,18 @@ def write(args: Any) -> tuple[dict[str, Any], list[Path]]:
     record = {"test_id": test_id, "seed": args.seed, "models": models}
     record |= listening.describe(trials, gains_db, loudness_lufs, sample_rate)
     record["notes"] = {str(file.path): file.notes for file in files if file.notes}
-    record["environment"] = command_line.environment()
+    record["environment"] = writing.environment()
 
     html, description = args.output / "index.html", args.output / "test.json"
     with input_errors("--output"):
         written = listening_pieces.write_inputs(args.output, pieces, sample_rate)
         page.write(html, title, test_id, sample_rate, trials, listening.orders(trials, args.seed))
         written += webmushra.write(args.output / "webmushra", title, test_id, sample_rate, shuffled(trials, args.seed))
-    command_line.write_json(description, record)
+    writing.write_json(description, record)
     rows = [[row["trial"], row["reference"], f"{row['seconds']:.1f}"] for row in record["trials"]]
-    command_line.tell_assumed(files)
+    reading.tell_assumed(files)
     title = f"{test_id}: {len(trials[0].stimuli)} stimuli each at {loudness_lufs:.1f} LUFS"
-    command_line.print_table([["trial", "reference", "seconds"], *rows], title)
+    writing.print_table([["trial", "reference", "seconds"], *rows], title)
     return record, [html, description, *sorted({path.parent for path in written})]
 
 
@@ -159,7 +170,7 @@ def analyse(args: Any) -> tuple[dict[str, Any], list[Path]]:
     with input_errors("--output"):
         pictures.violin_picture(ratings.scores_by_group(kept), record["medians"], picture)
     for caption, rows in statistics.tables(record).items():
-        command_line.print_table(rows, caption)
+        writing.print_table(rows, caption)
     print("\n".join(statistics.remarks(record)))
     return record, [picture]
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalias import evaluation, models
-from jaxalias.commands import command_line
-from jaxalias.commands.command_line import input_errors
+from jaxalias.commands import long_runs, reading, writing
+from jaxalias.commands.errors import input_errors
 from jaxalias.evaluation import audio_set, played, verdict
 from jaxalias.pretraining import devices
 from jaxalias.reporting import tables
@@ -24,7 +24,7 @@ def candidate_of(
     file: ModelFile, network: Network, role: str, precision: str = "float32", knobs: Sequence[float] | None = None
 ) -> evaluation.Candidate:
     """One of the models of a file. Its knobs are in the middle unless `knobs` gives their positions."""
-    positions = command_line.knobs_of(file, network, knobs)
+    positions = reading.knobs_of(file, network, knobs)
     play = evaluation.player(models.build(network.config), network.params, precision, positions or None)
     return evaluation.Candidate(file.label(network), role, play, knobs=positions, notes=file.notes)
 
@@ -42,10 +42,10 @@ def load_clips(
     clips = []
     with input_errors():
         for path, other in itertools.zip_longest(audio, recorded):
-            x = command_line.read_audio(path, sample_rate, channels[0])
+            x = reading.read_audio(path, sample_rate, channels[0])
             clip = audio_set.Clip(path.stem, x)
             if other is not None:
-                y = command_line.read_audio(other, sample_rate, channels[1], reference=True)
+                y = reading.read_audio(other, sample_rate, channels[1], reference=True)
                 clip = audio_set.recorded(clip, y, str(other), delay)
             clips.append(clip)
     return clips
@@ -72,7 +72,7 @@ def measure(
 
     def one(candidates: Sequence[evaluation.Candidate]) -> tuple[dict[str, Any], list[audio_set.Performance]]:
         steps = len(candidates) * (len(sine_set.levels_db) + len(clips) + alias_free * (1 + len(clips)))
-        with input_errors(), command_line.progress("measuring", steps, quiet=quiet) as step:
+        with input_errors(), long_runs.progress("measuring", steps, quiet=quiet) as step:
             record = evaluation.evaluate(candidates, sample_rate, sine_set, step, device=real)
             performances = [audio_set.perform(candidates, clip, on_step=step) for clip in clips]
             for model, candidate in zip(record["models"], candidates, strict=True):
@@ -90,7 +90,7 @@ def measure(
         same[0]._replace(renders=[render for performance in same for render in performance.renders])
         for same in zip(*(performances for _, performances in measured), strict=True)
     ]
-    record = measured[0][0] | {"models": models_of_all, "environment": command_line.environment()}
+    record = measured[0][0] | {"models": models_of_all, "environment": writing.environment()}
     notes = {candidate.path: dict(candidate.notes) for group in groups for candidate in group if candidate.notes}
     record |= ({"notes": notes} if notes else {}) | ({"verdict": verdict.verdicts(record)} if alias_free else {})
     return record, performances
@@ -165,5 +165,5 @@ def add_notes(entry: dict[str, Any], prefix: str, reasons: dict[str, str]) -> No
 def print_result(record: dict[str, Any], title: str, written: Sequence[Path]) -> None:
     """The verdict, the table, what stands behind its dashes, and the files, on stdout."""
     print("".join(f"{textwrap.fill(line, WIDTH)}\n\n" for line in record.get("verdict", [])), end="")
-    command_line.print_table(tables.table_rows(record), title)
+    writing.print_table(tables.table_rows(record), title)
     print("\n".join([*tables.remarks(record), *(f"wrote {path}" for path in written)]))

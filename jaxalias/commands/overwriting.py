@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import weights_import
-from jaxalias.commands import command_line
+from jaxalias.commands import reading
 from jaxalias.commands import report as reports
-from jaxalias.commands.command_line import BadInputError, command_name, input_errors
+from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.commands.fine_tuning import FINE_TUNED
+from jaxalias.commands.writing import command_name
 from jaxalias.reporting import page, pictures
 from jaxalias.signals import audio_files
 
@@ -99,7 +100,7 @@ class _Only(NamedTuple):
 def refuse_for_run(args: Any, source: Path, run_dir: Path, output: Path) -> None:
     """Refuse what a fine-tuning run would overwrite: with its student, or with the report in its folder."""
     read = [Input(source, "the model itself, the teacher is kept")]
-    read += [Input(path, "one of the models") for path in command_line.find_files(args.model)]
+    read += [Input(path, "one of the models") for path in reading.find_files(args.model)]
     read += inputs(audio=args.audio, train_audio=args.train_audio)
     ran, student = run_folder(run_dir), model("what", FINE_TUNED)
 
@@ -126,9 +127,9 @@ def refuse_in_run(args: Any, run_dir: Path, output: Path, names: Iterable[str] =
 def _run_output(run_dir: Path) -> Path | None:
     """The path of the student of a finished run; None if the file has changed since."""
     try:
-        record = command_line.read_json(run_dir / RESULT)
+        record = reading.read_json(run_dir / RESULT)
         path = Path(record["output"])
-        return path if command_line.digest(path) == record["output_sha256"] else None
+        return path if reading.digest(path) == record["output_sha256"] else None
     except (KeyError, TypeError, BadInputError):
         return None
 
@@ -143,7 +144,7 @@ def refuse_unwritable(output: Path) -> None:
 
 def result(path: Path) -> bool:
     """A JSON file of this command, or of this package before it wrote which command made it."""
-    made_by = command_line.read_json(path).get("environment")
+    made_by = reading.read_json(path).get("environment")
     if not isinstance(made_by, dict) or "jaxalias" not in (made_by.get("versions") or ()):
         return False
     return made_by.get("command", command_name()) == command_name()
@@ -195,7 +196,7 @@ def run_folder(folder: Path) -> bool:
 
 def marks(folder: Path) -> bool:
     """The folder of a model in a sweep."""
-    return "inputs" in command_line.read_json(folder / "marks.json")
+    return "inputs" in reading.read_json(folder / "marks.json")
 
 
 def sweep_folder(folder: Path) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 
 import weights_import
 from jaxalias import disk
-from jaxalias.commands import channels, command_line, measuring, overwriting
-from jaxalias.commands.command_line import input_errors
+from jaxalias.commands import channels, command_line, long_runs, measuring, overwriting, parsing, writing
+from jaxalias.commands.errors import input_errors
 from jaxalias.commands.overwriting import Output
 from jaxalias.config import LSTMConfig, PretrainConfig
 from jaxalias.evaluation import audio_set
@@ -60,7 +60,7 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     """The options of the command."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     add = parser.add_argument
     add("--device", choices=sorted(devices.DEVICES), help="a virtual device to make the model of")
     add("--input", type=Path, nargs="+", default=[], metavar="WAV", help="what went into your device, WAV or FLAC")
@@ -72,7 +72,7 @@ def parse_arguments() -> Any:
     add("--signal", type=Path, metavar="WAV",
         help="only write the signal to record your device with; then give both as --input, --target")  # fmt: skip
     add("--seconds", type=float, default=playing.SECONDS, metavar="S", help="of signal, for --device, --signal")
-    add("--sample-rate", type=command_line.positive_int, metavar="HZ", help="of --signal (default: the model's)")
+    add("--sample-rate", type=parsing.positive_int, metavar="HZ", help="of --signal (default: the model's)")
     add(
         "--model",
         choices=list(ARCHITECTURES),
@@ -82,9 +82,9 @@ def parse_arguments() -> Any:
     add("--output", type=Path, metavar="FILE", help="the model (default: into the run folder)")
     add("--run-dir", type=Path, metavar="DIR",
         help="checkpoints; the same again resumes (default: runs/pretrain-DEVICE-MODEL)")  # fmt: skip
-    add("--updates", type=command_line.positive_int, metavar="N", help="optimiser updates (default: the model's)")
-    add("--batch-size", type=command_line.positive_int, metavar="N", help="segments an update (default: the model's)")
-    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of weights, segments and signal")
+    add("--updates", type=parsing.positive_int, metavar="N", help="optimiser updates (default: the model's)")
+    add("--batch-size", type=parsing.positive_int, metavar="N", help="segments an update (default: the model's)")
+    add("--seed", type=parsing.natural_int, default=0, metavar="N", help="of weights, segments and signal")
     args = parser.parse_args()
     if args.signal is None and bool(args.device) == bool(args.input):
         parser.error("give either --device, or --input and --target")
@@ -102,7 +102,7 @@ def parse_arguments() -> Any:
 def write_signal(path: Path, seconds: float, sample_rate: int, seed: int) -> None:
     """Write the training signal as a 24-bit WAV file."""
     signal = playing.make(seconds, sample_rate, seed)
-    with input_errors(), audio_files.writing(path, sample_rate, "24", made_by=command_line.command_name()) as sink:
+    with input_errors(), audio_files.writing(path, sample_rate, "24", made_by=writing.command_name()) as sink:
         sink.write(signal)
     print(f"wrote {path}")
 
@@ -183,8 +183,8 @@ def fit(
             progress = loop.join([checkpoints.restore(saved[-1], part) for part in loop.split(fresh) if part], fresh)
     before = progress.updates_done
     with (
-        command_line.stop_on_interrupt() as should_stop,
-        command_line.progress("update", config.updates, before, quiet=quiet) as step,
+        long_runs.stop_on_interrupt() as should_stop,
+        long_runs.progress("update", config.updates, before, quiet=quiet) as step,
     ):
         if before and not quiet:
             print(f"resuming after update {before} of {config.updates} in {run_dir}", file=sys.stderr, flush=True)
@@ -202,7 +202,7 @@ def fit(
 
         try:
             progress = loop.advance(
-                prepared, progress, loop.Hooks(on_update, keep, command_line.EveryMinute(), should_stop)
+                prepared, progress, loop.Hooks(on_update, keep, long_runs.EveryMinute(), should_stop)
             )
         except loop.DivergedError as error:
             print(f"pretrain.py: {error}; the last good checkpoint is in {run_dir}", file=sys.stderr)
@@ -233,11 +233,11 @@ def save(
         "updates": config.updates,
         "output": str(output),
         "held_out_esr_db": esr,
-        "history": command_line.history_of(progress.history[0]),
+        "history": writing.history_of(progress.history[0]),
     }
     written = [output]
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
         written.append(args.json)
     measuring.print_result(record, f"{args.model}, {config.updates} updates", written)
     print("held out: ESR " + ", ".join(f"{value:.1f} dB" for value in esr if value is not None))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import rnn
 
-from jaxalias.commands import benchmark, command_line, overwriting
+from jaxalias.commands import benchmark, command_line, errors, overwriting, parsing, writing
 from jaxalias.commands.stages import Work
 from jaxalias.models import lstm, lstm_kernel
 
@@ -26,7 +26,7 @@ def main() -> None:
     args = parse_arguments()
     overwriting.refuse(args, [], [])
     if jax.default_backend() != "gpu":
-        raise command_line.BadInputError(f"needs a GPU that JAX sees (jax[cuda13]), got {jax.default_backend()}")
+        raise errors.BadInputError(f"needs a GPU that JAX sees (jax[cuda13]), got {jax.default_backend()}")
     work = draw(args.hidden, args.batch, args.samples, args.inputs)
     rows = [row for gradient in (False, True) for row in compare(WAYS, work, args.repeats, gradient=gradient)]
     shape = f"{args.hidden} hidden units, {args.batch} signals of {args.samples} samples"
@@ -34,16 +34,16 @@ def main() -> None:
     for row in rows:
         low, middle, high = (f"{1e3 * row[key]:.3g}" for key in ("min_s", "median_s", "max_s"))
         table.append([row["work"], row["way"], f"{middle} ({low}-{high})", f"{row['error']:.1e}"])
-    command_line.print_table(table, f"{shape}: time of a run, error relative to float64")
+    writing.print_table(table, f"{shape}: time of a run, error relative to float64")
     if args.json:
-        command_line.write_json(args.json, {"rows": rows, "environment": command_line.environment()})
+        writing.write_json(args.json, {"rows": rows, "environment": writing.environment()})
 
 
 def parse_arguments() -> Any:
     """The options."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     for name, default in (("hidden", 40), ("batch", 40), ("samples", 4_410), ("inputs", 1), ("repeats", 20)):
-        parser.add_argument(f"--{name}", type=command_line.positive_int, default=default, metavar="N", help="count")
+        parser.add_argument(f"--{name}", type=parsing.positive_int, default=default, metavar="N", help="count")
     args = parser.parse_args()
     if args.hidden > lstm_kernel.HIDDEN_LIMIT:
         parser.error(f"--hidden: the kernel takes {lstm_kernel.HIDDEN_LIMIT} at most, got {args.hidden}")

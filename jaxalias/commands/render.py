@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from jaxalias import models
-from jaxalias.commands import channels, command_line, overwriting
-from jaxalias.commands.command_line import BadInputError
+from jaxalias.commands import channels, command_line, long_runs, overwriting, parsing, reading, writing
+from jaxalias.commands.errors import BadInputError
 from jaxalias.signals import audio_files
 from jaxalias.signals.audio_files import AudioFileError, Sink, Source
 from jaxalias.targets import oversampling
@@ -37,36 +37,36 @@ def main() -> None:
     args = parse_arguments()
     output = overwriting.Output("--output", args.output, overwriting.audio)
     overwriting.refuse(args, [output], overwriting.inputs(model=args.model, input=args.input))
-    file = command_line.load_model(args.model, args.sample_rate)
+    file = reading.load_model(args.model, args.sample_rate)
     network = chosen(file, args.submodel)
-    knobs = command_line.knobs_of(file, network, args.knobs)
+    knobs = reading.knobs_of(file, network, args.knobs)
     playing = Playing(file.label(network), network, args.oversample, args.precision, knobs)
     started = time.monotonic()
     try:
         with (
             audio_files.reading(args.input, args.channel) as source,
             audio_files.writing(
-                args.output, source.sample_rate, args.bits, source.length, command_line.command_name()
+                args.output, source.sample_rate, args.bits, source.length, writing.command_name()
             ) as sink,
         ):
             for warning in source.warnings:
                 print(f"render.py: {warning}", file=sys.stderr)
             steps = math.ceil(native_length(source, network) / BLOCK)
-            with command_line.progress("rendering", steps, quiet=args.quiet) as step:
+            with long_runs.progress("rendering", steps, quiet=args.quiet) as step:
                 for y in render(source, playing, step):
                     sink.write(y)
     except AudioFileError as error:
         raise BadInputError(str(error)) from error
     record = describe(args, playing, source, sink, time.monotonic() - started) | {"notes": file.notes}
     if args.json:
-        command_line.write_json(args.json, record)
-    command_line.tell_assumed([file])
+        writing.write_json(args.json, record)
+    reading.tell_assumed([file])
     report(record)
 
 
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     parser.add_argument(
         "--model",
         type=Path,
@@ -80,20 +80,20 @@ def parse_arguments() -> Any:
     )
     parser.add_argument(
         "--oversample",
-        type=command_line.positive_int,
+        type=parsing.positive_int,
         default=1,
         metavar="M",
         help="run the model at M times its rate, which takes M times as long",
     )
     parser.add_argument(
         "--submodel",
-        type=command_line.positive_int,
+        type=parsing.positive_int,
         metavar="N",
         help="which model of a container, from 1, the smallest (default: the largest)",
     )
     channels.add_one(parser, "the input")
-    command_line.add_knobs(parser)
-    command_line.add_sample_rate(parser)
+    parsing.add_knobs(parser)
+    parsing.add_sample_rate(parser)
     parser.add_argument("--bits", choices=["16", "24", "float"], default="24", help="of the output's samples")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the model")
     return parser.parse_args()
@@ -167,7 +167,7 @@ def describe(args: Any, playing: Playing, source: Source, sink: Sink, seconds: f
         "seconds": seconds,
         "times_real_time": duration_s / seconds,
         "warnings": list(source.warnings),
-        "environment": command_line.environment(),
+        "environment": writing.environment(),
     }
 
 

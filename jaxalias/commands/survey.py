@@ -11,8 +11,8 @@ import numpy as np
 
 import weights_import
 from jaxalias import disk, evaluation, models
-from jaxalias.commands import command_line, measuring, overwriting
-from jaxalias.commands.command_line import BadInputError, input_errors
+from jaxalias.commands import command_line, long_runs, measuring, overwriting, parsing, reading, writing
+from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.commands.overwriting import Input, Output
 from jaxalias.losses.nmr import AUDIBLE_DB
 from weights_import import ModelFile, Network
@@ -31,7 +31,7 @@ def main() -> None:
         for path, ours in ((args.csv, overwriting.table(COLUMNS)), (args.json, overwriting.result))
         if path and path.is_file() and ours(path)
     ]  # of the last time, in the folder of the library
-    paths = [path for path in command_line.find_files(args.paths) if not any(map(path.samefile, own))]
+    paths = [path for path in reading.find_files(args.paths) if not any(map(path.samefile, own))]
     overwriting.refuse(args, outputs, [Input(path, "one of the files to be surveyed") for path in paths])
     if not paths:
         raise BadInputError(f"{', '.join(map(str, args.paths))}: must hold at least 1 file, got 0")
@@ -47,11 +47,11 @@ def main() -> None:
     for note, count in Counter(note for entry in measured for note in entry["notes"].items()).items():
         print(f"survey.py: {count} of {len(measured)} models: {': '.join(note)}", file=sys.stderr)
     if args.json:
-        command_line.write_json(args.json, record(ranked, refused, sine_set))
+        writing.write_json(args.json, record(ranked, refused, sine_set))
     if args.csv:
         write_csv(args.csv, ranked)
     if ranked:
-        command_line.print_table(table_rows(ranked), f"{len(ranked)} models, the worst first")
+        writing.print_table(table_rows(ranked), f"{len(ranked)} models, the worst first")
     if interrupted:
         print(f"survey.py: interrupted after {len(measured) + len(refused)} of {len(paths)} files", file=sys.stderr)
         raise SystemExit(130)
@@ -61,14 +61,14 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
-    parser = command_line.Parser(__doc__)
+    parser = parsing.Parser(__doc__)
     parser.add_argument(
         "paths", type=Path, nargs="+", metavar="FOLDER_OR_FILES", help="model files, or folders with all below them"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the ranking as a table, levels in dB")
     parser.add_argument("--quick", action="store_true", help="-18 dB tones only: a third of the time")
-    command_line.add_knobs(parser)
-    command_line.add_sample_rate(parser)
+    parsing.add_knobs(parser)
+    parsing.add_sample_rate(parser)
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32", help="of the models")
     return parser.parse_args()
 
@@ -80,8 +80,8 @@ def measure_all(
     measured: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     with (
-        command_line.stop_on_interrupt() as should_stop,
-        command_line.progress("surveying", len(paths), quiet=args.quiet) as step,
+        long_runs.stop_on_interrupt() as should_stop,
+        long_runs.progress("surveying", len(paths), quiet=args.quiet) as step,
     ):
         for path in paths:
             if should_stop():
@@ -150,7 +150,7 @@ def record(ranked: list[dict[str, Any]], refused: list[dict[str, str]], sine_set
         "audible_above_db": AUDIBLE_DB,
         "models": ranked,
         "left_out": refused,
-        "environment": command_line.environment(),
+        "environment": writing.environment(),
     }
 
 

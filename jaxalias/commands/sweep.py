@@ -7,8 +7,19 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxalias.commands import channels, command_line, fine_tuning, grid, measuring, overwriting, sweep_table
-from jaxalias.commands.command_line import BadInputError
+from jaxalias.commands import (
+    channels,
+    command_line,
+    fine_tuning,
+    grid,
+    measuring,
+    overwriting,
+    parsing,
+    reading,
+    sweep_table,
+    writing,
+)
+from jaxalias.commands.errors import BadInputError
 from jaxalias.commands.evaluate import at_rates
 from jaxalias.commands.fine_tuning import Group, Task, Training
 from jaxalias.commands.grid import Point
@@ -49,11 +60,11 @@ def main() -> None:
     refuse_overwriting(args, sweeps)
     claimed = [(task, fine_tuning.claim(task)) for sweep in sweeps for task in sweep.tasks]
     if not args.quiet:  # else it stands in the record alone
-        command_line.tell_assumed(sweep.source for sweep in sweeps)
+        reading.tell_assumed(sweep.source for sweep in sweeps)
     record = {
         "preset": args.preset,
         "models": [begin(sweep, args) for sweep in sweeps],
-        "environment": command_line.environment(),
+        "environment": writing.environment(),
     }
     places = {
         task.run_dir: Place(sweep, point, entry)
@@ -73,7 +84,7 @@ def main() -> None:
         places[task.run_dir].entry.update(entry)
         written = write(args, record)
     for block in record["models"]:
-        command_line.print_table(sweep_table.rows(block, sweep_table.varied(block)), sweep_table.title(block))
+        writing.print_table(sweep_table.rows(block, sweep_table.varied(block)), sweep_table.title(block))
     print("\n".join(f"wrote {path}" for path in written))
     refused = [place.point.name for place in places.values() if place.entry["result"] is None]
     if refused:
@@ -82,8 +93,8 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     """The options of INTERFACE.md."""
-    parser = command_line.Parser(__doc__)
-    add, count = parser.add_argument, command_line.positive_int
+    parser = parsing.Parser(__doc__)
+    add, count = parser.add_argument, parsing.positive_int
     add("--model", type=Path, nargs="+", required=True, metavar="FILE", help="as in finetune.py; folders too")
     add("--preset", choices=sorted(PRESETS), default="fast", help="recipe that the points change")
     add(
@@ -92,7 +103,7 @@ def parse_arguments() -> Any:
         "or updates=200; several times for a grid",
     )  # fmt: skip
     add("--random", type=count, metavar="N", help="so many different points of the grid (default: all)")
-    add("--seed", type=command_line.natural_int, default=0, metavar="N", help="of --random; of the tones: --set seed=")
+    add("--seed", type=parsing.natural_int, default=0, metavar="N", help="of --random; of the tones: --set seed=")
     add("--run-dir", type=Path, metavar="DIR", help="table, pictures, and a folder a model and point; the same folder "
         "and points again resume (default: runs/sweep-PRESET)")  # fmt: skip
     add(
@@ -109,7 +120,7 @@ def parse_arguments() -> Any:
         "model's file name without its ending",
     )  # fmt: skip
     add("--oversample", type=count, nargs="*", default=[2, 4], metavar="M", help="the teacher also at M times its rate")
-    command_line.add_sample_rate(parser)
+    parsing.add_sample_rate(parser)
     return parser.parse_args()
 
 
@@ -117,18 +128,18 @@ def plan(args: Any) -> Iterator[Sweep]:
     """What is to be done, checked as far as it can be before the training."""
     run_dir = run_dir_of(args)
     changes = grid.choose(grid.parse(args.set), args.random, args.seed)
-    sources = list(fine_tuning.load(list(command_line.find_files(args.model)), args.sample_rate))
+    sources = list(fine_tuning.load(list(reading.find_files(args.model)), args.sample_rate))
     if not sources:
         raise BadInputError(f"{', '.join(map(str, args.model))}: must hold at least 1 file, got 0")
     students = students_of(sources, args.student, args.sample_rate)
-    heard = {str(path): command_line.digest(path) for path in args.audio}
+    heard = {str(path): reading.digest(path) for path in args.audio}
     rates = {source.sample_rate for source in sources}
     clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
     for source in sources:
         if len(source.networks) > 1:
             raise BadInputError(f"{source.path}: must hold one network for a sweep, got {len(source.networks)}")
         network, path = source.networks[0], source.path
-        points, digest = tuple(grid.points(PRESETS[args.preset](network.config), changes)), command_line.digest(path)
+        points, digest = tuple(grid.points(PRESETS[args.preset](network.config), changes)), reading.digest(path)
         folder = run_dir / path.stem
         tasks = tuple(
             Task(f"{path} {point.name}", network, network, point.config, digest, folder / point.name)
@@ -166,7 +177,7 @@ def students_of(
             if len(sources) > 1:
                 raise BadInputError(f"--student {text}: must be NAME=FILE with one of {', '.join(teachers)} as NAME")
             stem, file = sources[0].path.stem, text
-        student, teacher = command_line.load_model(Path(file), sample_rate), teachers[stem]
+        student, teacher = reading.load_model(Path(file), sample_rate), teachers[stem]
         if len(student.networks) > 1 or student.sample_rate != teacher.sample_rate:
             raise BadInputError(
                 f"--student {file}: must hold one network at {teacher.sample_rate} Hz as {teacher.path.name}, "
@@ -183,17 +194,17 @@ def begin(sweep: Sweep, args: Any) -> dict[str, Any]:
         "teacher": sweep.tasks[0].model_sha256,
         "sample_rate": sweep.source.sample_rate,
         "oversample": sorted({1, *args.oversample}),
-        "students": {str(student.path): command_line.digest(student.path) for student in sweep.students},
+        "students": {str(student.path): reading.digest(student.path) for student in sweep.students},
         "audio": sweep.heard,
     }
-    known = command_line.read_json(path)
+    known = reading.read_json(path)
     if known.get("inputs") != inputs:
         teacher = measuring.candidate_of(sweep.source, sweep.source.network, "teacher")
         others = [measuring.candidate_of(student, student.network, "student") for student in sweep.students]
         group = [*at_rates(teacher, args.oversample), *others]
         measured, _ = measuring.measure([group], sweep.source.sample_rate, sweep.clips, quiet=args.quiet)
         known = {"inputs": inputs, **measured}
-        command_line.write_json(path, known)
+        writing.write_json(path, known)
     return {
         "path": str(sweep.source.path),
         "name": sweep.source.path.stem,
@@ -243,7 +254,7 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
         student = fine_tuning.export(source, [task], [training.student], output, {"changes": place.point.changes})
         result |= {
             "output": str(output),
-            "history": command_line.history_of(training.progress.history[0]),
+            "history": writing.history_of(training.progress.history[0]),
             "failed": None,
         }
         candidates = [
@@ -257,17 +268,17 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
             result["failed"] = f"cannot be measured: {error}"
     if result["failed"]:
         print(f"{task.label}: {result['failed']}", file=sys.stderr)
-    before = command_line.read_json(path)
+    before = reading.read_json(path)
     if not training.updates_here and before:  # trained and timed by an earlier run
         result |= {key: before[key] for key in ("seconds", "updates_here", "trained_together")}
-    command_line.write_json(path, result)
+    writing.write_json(path, result)
     return entry_of(result, path)
 
 
 def finished(task: Task, sweep: Sweep) -> dict[str, Any] | None:
     """The entry of a point that an earlier run has finished and, unless it failed, played the same music through."""
     path = task.run_dir / "result.json"
-    result = command_line.read_json(path)
+    result = reading.read_json(path)
     if not result:
         return None
     return entry_of(result, path) if result["failed"] or result["audio_files"] == sweep.heard else None
@@ -289,7 +300,7 @@ def write(args: Any, record: dict[str, Any]) -> list[Path]:
     run_dir = run_dir_of(args)
     written = sweep_table.write(run_dir, record)
     if args.json:
-        command_line.write_json(args.json, record)
+        writing.write_json(args.json, record)
         written.append(args.json)
     return written
 

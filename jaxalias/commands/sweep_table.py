@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalias.commands import command_line
+from jaxalias.commands import writing
 from jaxalias.commands.grid import value_text
 from jaxalias.reporting import pareto, pictures, tables
 from jaxalias.reporting.tables import Rows
@@ -42,8 +42,8 @@ def write(folder: Path, record: dict[str, Any]) -> list[Path]:
         header, *values = rows(block, keys(block), digits=None)
         lines += [[block["name"], *line] for line in values]
     markdown, table = folder / "table.md", folder / "table.csv"
-    command_line.write_text(markdown, "\n".join(sections))
-    command_line.write_text(table, tables.csv_table([["model", *header], *lines]))
+    writing.write_text(markdown, "\n".join(sections))
+    writing.write_text(table, tables.csv_table([["model", *header], *lines]))
     return [markdown, table, *(draw(folder, block) for block in record["models"])]
 
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.signal
 from model_files import lstm
 
-from jaxalias.commands import command_line, corrective_filter, measuring
+from jaxalias.commands import command_line, corrective_filter, measuring, reading
 from jaxalias.evaluation import SineSet
 from jaxalias.evaluation.corrective_filter import behind, fit
 
@@ -55,7 +55,7 @@ def test_the_command_leaves_a_model_alone_that_is_its_own_teacher(tmp_path: Path
 
 
 def test_a_student_at_another_rate_is_refused(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    nam = command_line.SHIPPED_MODELS / "distortion_nam-feather.nam"
+    nam = reading.SHIPPED_MODELS / "distortion_nam-feather.nam"
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, "--teacher", lstm(tmp_path / "a.json"), "--student", nam)
     assert stop.value.code == 2

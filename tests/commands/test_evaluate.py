@@ -13,7 +13,7 @@ from model_files import lstm, wavenet
 
 import weights_import
 from jaxalias import evaluation, models
-from jaxalias.commands import command_line, evaluate
+from jaxalias.commands import command_line, evaluate, reading
 from jaxalias.evaluation import metrics
 
 FEW = ["--midi", "60", "63", "--levels", "-18", "-6", "--quiet"]
@@ -154,7 +154,7 @@ def test_a_recording_that_tells_nothing_is_refused(tmp_path, clip, answer, monke
 def test_without_a_model_the_shipped_one_is_measured(tmp_path, monkeypatch):
     run(monkeypatch, *FEW, "--json", tmp_path / "r.json")
     (model,) = json.loads((tmp_path / "r.json").read_text())["models"]
-    assert (model["path"], model["role"]) == (str(command_line.SHIPPED_MODEL), "teacher")
+    assert (model["path"], model["role"]) == (str(reading.SHIPPED_MODEL), "teacher")
 
 
 @pytest.mark.parametrize(

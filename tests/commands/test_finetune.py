@@ -19,10 +19,10 @@ from torture import kills
 
 import weights_import
 from jaxalias import evaluation, fine_tuning
-from jaxalias.commands import command_line, finetune, measuring, report
+from jaxalias.commands import command_line, finetune, long_runs, measuring, report, writing
 from jaxalias.training import plan, run
 
-COMMAND = [sys.executable, str(command_line.REPOSITORY / "experiments" / "finetune.py")]
+COMMAND = [sys.executable, str(writing.REPOSITORY / "experiments" / "finetune.py")]
 ALIASING = 200.0  # input gain at which the small model aliases audibly
 SHORT = ["--updates", "130", "--batch-size", "2"]
 
@@ -100,7 +100,7 @@ def test_killed_and_interrupted_run_ends_like_the_unbroken_one(finished, tmp_pat
 def test_the_time_that_is_left_is_counted_anew_where_a_search_begins_again(monkeypatch, capsys):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with command_line.progress("update", 100) as step:
+    with long_runs.progress("update", 100) as step:
         for number in (1, 2, 1, 2, 3):
             step("", number)
     lines = capsys.readouterr().err.splitlines()
@@ -247,8 +247,8 @@ def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quic
 
 
 def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report):
-    monkeypatch.setattr(command_line, "CHECKPOINT_EVERY_S", 0.0)
-    monkeypatch.setattr(command_line, "ASKED_EVERY", 1)
+    monkeypatch.setattr(long_runs, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(long_runs, "ASKED_EVERY", 1)
     models = [lstm(tmp_path / f"{name}.json", gain) for name, gain in (("a", ALIASING), ("b", 100.0))]
     arguments = ["--model", *models, "--run-dir", tmp_path / "runs", *EXACT[2:], "--updates", 52]
     run_in_process(monkeypatch, *arguments)
@@ -267,7 +267,7 @@ def test_a_checkpoint_is_due_a_minute_after_the_last_one(monkeypatch):
     """Asked after every tenth update, so that several hosts agree."""
     clock = iter([0.0, 50.0, 61.0, 62.0, 130.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    is_due = command_line.EveryMinute()
+    is_due = long_runs.EveryMinute()
     assert [done for done in range(1, 41) if is_due(done)] == [20, 40]
 
 

@@ -15,7 +15,7 @@ from model_files import lstm
 from rnn_documents import simple_rnn
 
 import weights_import
-from jaxalias.commands import command_line, convert, overwriting, pretrain, survey
+from jaxalias.commands import command_line, convert, overwriting, pretrain, reading, survey, writing
 from jaxalias.commands.fine_tuning import FINE_TUNED
 from jaxalias.commands.overwriting import Output
 from jaxalias.signals import audio_files
@@ -159,7 +159,7 @@ def test_a_sound_is_known_until_it_is_changed(tmp_path: Path, bits: Any) -> None
 
 def test_files_are_known_by_what_they_say(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["jaxalias survey"])
-    command_line.write_json(tmp_path / "a.json", {"models": []})
+    writing.write_json(tmp_path / "a.json", {"models": []})
     assert overwriting.result(tmp_path / "a.json")
     for text in ("{", "[]", "{}", '{"environment": 1}', '{"environment": {"versions": {"numpy": "2"}}}'):
         (tmp_path / "b.json").write_text(text)
@@ -181,8 +181,8 @@ def test_files_are_known_by_what_they_say(tmp_path: Path, monkeypatch) -> None:
         weights_import.save(tmp_path / "s.json", weights_import.fine_tuned(teacher, [teacher.network.params], note))
         assert student(tmp_path / "s.json") == known
     assert not student(tmp_path / "amp.json") and not student(tmp_path / "a.csv")
-    assert overwriting.model("made_by", pretrain.MADE_BY)(command_line.SHIPPED_MODEL)
-    assert not student(command_line.SHIPPED_MODEL)
+    assert overwriting.model("made_by", pretrain.MADE_BY)(reading.SHIPPED_MODEL)
+    assert not student(reading.SHIPPED_MODEL)
 
 
 @pytest.mark.parametrize("name", ["run.json", "small/run.json", "checkpoints/12/progress.json"])

@@ -7,11 +7,11 @@ import jax
 import pytest
 
 import jaxalias
-from jaxalias.commands import command_line, program
+from jaxalias.commands import command_line, program, writing
 
 
 def test_every_front_door_is_a_sub_command_and_starts_the_same_module() -> None:
-    doors = {path.stem: path.read_text() for path in (command_line.REPOSITORY / "experiments").glob("*.py")}
+    doors = {path.stem: path.read_text() for path in (writing.REPOSITORY / "experiments").glob("*.py")}
     assert set(doors) == {command.module for command in program.COMMANDS.values()}
     for name, command in program.COMMANDS.items():
         assert f"`jaxalias {name}`" in doors[command.module]

@@ -10,7 +10,7 @@ import pytest
 import tolerances
 from jax.experimental import rnn
 
-from jaxalias.commands import command_line, recurrences
+from jaxalias.commands import errors, recurrences
 from jaxalias.models import lstm, lstm_kernel
 
 ARGUMENTS = recurrences.draw(hidden=5, batch=2, samples=9, inputs=3)
@@ -36,7 +36,7 @@ def test_weights_reach_cudnn_in_its_order(monkeypatch: pytest.MonkeyPatch) -> No
 def test_refused_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr("sys.argv", ["recurrences.py"])
-    with pytest.raises(command_line.BadInputError, match="needs a GPU"):
+    with pytest.raises(errors.BadInputError, match="needs a GPU"):
         recurrences.main()
 
 

@@ -9,11 +9,11 @@ from tolerances import SHIPPED_BYTES, SHIPPED_ESR_DB
 
 import weights_import
 from jaxalias import evaluation
-from jaxalias.commands import command_line, measuring
+from jaxalias.commands import measuring, reading
 from jaxalias.pretraining import devices
 from jaxalias.signals import playing
 
-FOLDER = command_line.SHIPPED_MODELS
+FOLDER = reading.SHIPPED_MODELS
 NAMES = ["distortion_lstm-40.json", "distortion_nam-feather.nam", "fuzz_lstm-40.json", "fuzz_nam-feather.nam"]
 each_model = pytest.mark.parametrize("name", NAMES)
 
@@ -34,7 +34,7 @@ def test_all_are_there_and_small() -> None:
     files = [path for path in FOLDER.iterdir() if not path.name.startswith(".")]
     assert sorted(path.name for path in files) == sorted(NAMES)
     assert sum(path.stat().st_size for path in files) < SHIPPED_BYTES
-    assert command_line.SHIPPED_MODEL in files
+    assert reading.SHIPPED_MODEL in files
 
 
 @each_model

@@ -18,14 +18,14 @@ from test_finetune import little_music
 
 import weights_import
 from jaxalias import evaluation
-from jaxalias.commands import command_line, fine_tuning, grid, measuring, sweep
+from jaxalias.commands import command_line, fine_tuning, grid, measuring, reading, sweep, writing
 from jaxalias.config import presets
 from jaxalias.reporting import pareto
 
 ALIASING = 200.0  # input gain at which the small model aliases audibly
 TINY = ["--set", "updates=4", "--set", "batch_size=2", "--set", "precision=float64", "--set", "validate_every=1",
         "--oversample", "2"]  # fmt: skip
-BASE = presets.fast(weights_import.load(command_line.SHIPPED_MODEL).network.config)
+BASE = presets.fast(weights_import.load(reading.SHIPPED_MODEL).network.config)
 
 
 @pytest.fixture
@@ -146,14 +146,12 @@ def test_bad_options_are_one_line_and_exit_2(tmp_path, typed, arguments, words):
 
 
 def test_the_options_in_the_recipes_are_options():
-    readme = (
-        (command_line.REPOSITORY / "experiments" / "RECIPES.md").read_text().partition("## Look for a better recipe")[2]
-    )
+    readme = (writing.REPOSITORY / "experiments" / "RECIPES.md").read_text().partition("## Look for a better recipe")[2]
     rows = [line.split("|")[1:3] for line in readme.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     named = [(text, meaning) for options, meaning in rows for text in options.split("`")[1::2]]
     assert len(named) >= 9
     needed = {"loss.aliases": {"sines.whole_cycles": True}, "optimiser.curvature": {"optimiser.soap": None}}
-    wavenet = weights_import.load(command_line.SHIPPED_MODELS / "distortion_nam-feather.nam")
+    wavenet = weights_import.load(reading.SHIPPED_MODELS / "distortion_nam-feather.nam")
     for text, meaning in named:
         (change,) = grid.choose(grid.parse([text]))
         base = presets.fast(wavenet.network.config) if "(presets for LSTMs)" in meaning else BASE

@@ -15,7 +15,7 @@ from test_finetune import EXACT, little_music, run_command, run_in_process
 import weights_import
 from jaxalias import fine_tuning as library
 from jaxalias.commands import fine_tuning, finetune
-from jaxalias.commands.command_line import BadInputError
+from jaxalias.commands.errors import BadInputError
 from jaxalias.commands.fine_tuning import Audio, Task
 from jaxalias.config import SineConfig
 from jaxalias.config.presets import balanced, fast

@@ -19,7 +19,7 @@ from torture import commands
 from torture.kills import sums
 
 from jaxalias import evaluation
-from jaxalias.commands import command_line, measuring
+from jaxalias.commands import long_runs, measuring
 from jaxalias.evaluation import played
 from jaxalias.training.checkpoints import CheckpointDamagedError, Checkpoints
 
@@ -175,7 +175,7 @@ def torture(folder: Path, places: int = PLACES) -> dict[str, Any]:
     count, faults = torture_class(alone, places)
     few = evaluation.SineSet((60, 61), (-18.0,))
     with (
-        patch.multiple(command_line, CHECKPOINT_EVERY_S=0.0, ASKED_EVERY=1),
+        patch.multiple(long_runs, CHECKPOINT_EVERY_S=0.0, ASKED_EVERY=1),
         patch.multiple(played, SECONDS=1.0, LEAD_S=0.1),
         patch.object(measuring.measure, "__defaults__", (few,)),
     ):

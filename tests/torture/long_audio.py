@@ -14,7 +14,7 @@ import model_files
 import numpy as np
 import soundfile
 
-from jaxalias.commands import command_line
+from jaxalias.commands import writing
 
 RATE = 44_100  # of the audio; the model's is 48 kHz, so that it is converted both ways
 SHORT_S = 20.0
@@ -33,7 +33,7 @@ def write(path: Path, seconds: float) -> Path:
 def render(model: Path, sound: Path, output: Path) -> tuple[int, float]:
     """The memory in KiB that the largest process so far has had, after this one; and its seconds."""
     files = ["--model", model, "--input", sound, "--output", output, "--quiet"]
-    command = [sys.executable, command_line.REPOSITORY / "experiments" / "render.py", *files]
+    command = [sys.executable, writing.REPOSITORY / "experiments" / "render.py", *files]
     started = time.monotonic()
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic() - started

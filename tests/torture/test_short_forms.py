@@ -13,7 +13,7 @@ from pathlib import Path
 import model_files
 from torture import full_disk, long_audio
 
-from jaxalias.commands import command_line
+from jaxalias.commands import writing
 
 
 def test_commands_on_a_disk_that_takes_no_more_end_in_one_line_and_lose_nothing(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_home_folder_that_takes_no_files_is_no_error(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for name in ("JAX_COMPILATION_CACHE_DIR", "MPLCONFIGDIR"):
         environment.pop(name, None)
-    render = command_line.REPOSITORY / "experiments" / "render.py"
+    render = writing.REPOSITORY / "experiments" / "render.py"
     files = ["--model", model, "--input", sound, "--output", tmp_path / "out.wav", "--quiet"]
     command = [str(part) for part in (sys.executable, render, *files)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
