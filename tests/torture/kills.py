@@ -20,15 +20,22 @@ import numpy as np
 
 PROGRAM = """
 import sys
-from jaxalias.commands import command_line, finetune, measuring
+from jaxalias import fine_tuning
+from jaxalias.commands import command_line, finetune, long_runs, measuring
 from jaxalias.evaluation import SineSet, played
-command_line.CHECKPOINT_EVERY_S, command_line.ASKED_EVERY = 0, 1
+from jaxalias.training import plan
+def play_music(model, params, config, *rest, play=fine_tuning.play_music):
+    short = {name: each.model_copy(update={"seconds": 2.0}) for name, each in plan.music_of(config).items()}
+    return play(model, params, config.model_copy(update=short), *rest)
+fine_tuning.play_music, fine_tuning.HELD_OUT_S = play_music, 1.0
+long_runs.CHECKPOINT_EVERY_S, long_runs.ASKED_EVERY = 0, 1
 played.SECONDS, played.LEAD_S = 1.0, 0.1
 measuring.measure.__defaults__ = (SineSet((60, 61), (-18.0,)),)
 sys.argv[0] = "finetune.py"
 command_line.run(finetune.main)
 """
-"""The command with a checkpoint after every update, so that the test need not wait for a minute; it measures little."""
+"""The command with a checkpoint after every update, so that the test need not wait for a minute; it trains on and
+measures seconds of music."""
 GAIN = 200.0  # of the input of the models, which then alias and are trained
 LONGEST_S = 1800.0
 
