@@ -1,6 +1,7 @@
 """Strictness for every test: 64-bit mode, warnings as errors, shapes and dtypes of annotations checked at run time."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -20,12 +21,20 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do wh
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)  # whatever the machine, here ...
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # ... and in the commands that tests call and start
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # half of the time is compilation: all processes of a session share it
+    _cache = tempfile.TemporaryDirectory(prefix="jaxalias-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("filterwarnings", "ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
+    compiled_anew = "ignore:Error (reading|writing) persistent compilation cache"  # while another process writes it
+    config.addinivalue_line("filterwarnings", compiled_anew)
     config.addinivalue_line("markers", "data: compares with third-party data (`data_dir`), given by JAXALIAS_DATA")
 
 

@@ -1,7 +1,7 @@
 """The wheel is whole: installed in an environment of its own, outside the checkout, it has all that the program needs.
 
 The environment borrows the dependencies of the one that runs the tests (a `.pth` file names its folder), so it is made
-in seconds and without a network; `.ci/run` and `.ci/lowest` are where dependencies are installed for real.
+in seconds and without a network; `.ci/run` and `.ci/versions` are where dependencies are installed for real.
 """
 
 import json
