@@ -14,6 +14,7 @@ import io
 import itertools
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,8 @@ def read(document: dict) -> Network:
     """The network of a checkpoint. The rate is the checkpoint's own, or what players take without one."""
     tensors = _tensors(_state(document))
     config, rate = _describe(document, tensors)
-    slots = _slots(config, tensors)
-    checks.exactly(tensors, slots, "state_dict")
-    arrays = {path: _array(tensors[key], key, shape) for key, (path, shape) in slots.items()}
+    checks.exactly(tensors, (key for key, _, _ in _slots(config, tensors)), "state_dict")
+    arrays = {path: _array(tensors[key], key, shape) for key, path, shape in _slots(config, tensors)}
     return Network(config, unflatten_dict(arrays), rate)
 
 
@@ -88,7 +88,7 @@ def write(document: dict, config: Config, params: Params) -> dict:
     for key in filter(_is_ours, state):
         state[key] = state[key].detach().clone()
     tensors = _tensors(state)
-    for key, (path, shape) in _slots(config, tensors).items():
+    for key, path, shape in _slots(config, tensors):
         array = torch.from_numpy(checks.weights_of(flat, path, shape))
         tensors[key].copy_(array.reshape(tensors[key].shape))
     return {**document, "state_dict": state} if "state_dict" in document else state
@@ -172,15 +172,15 @@ def _recurrent_config(tensors: dict[str, Any], prefix: str, rest: dict[str, bool
     return checks.record(kind, described | rest, "state_dict")
 
 
-def _slots(config: Config, tensors: dict[str, Any]) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Name of each tensor -> path in the tree of parameters, and shape there."""
+def _slots(config: Config, tensors: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+    """Name of each tensor, path in the tree of parameters, and shape; lazily, as a file may name a billion layers."""
     if isinstance(config, WaveNetConfig):
         newer = any(key.startswith("_net._net._layer_arrays.") for key in tensors)
-        return {_wavenet_name(path, newer): (path, shape) for path, shape in layout.arrays(config)}
+        return ((_wavenet_name(path, newer), path, shape) for path, shape in layout.arrays(config))
     assert isinstance(config, LSTMConfig | GRUConfig)
     if isinstance(config, GRUConfig) or not config.stored_initial_state:
-        return {key: (path, shape) for key, path, shape in guitarml.tensors(config)}
-    return {_nam_lstm_name(path[0]): (path, shape) for path, shape in layout.arrays(config)}
+        return guitarml.tensors(config)
+    return ((_nam_lstm_name(path[0]), path, shape) for path, shape in layout.arrays(config))
 
 
 def _nam_lstm_name(name: str) -> str:

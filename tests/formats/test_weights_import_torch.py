@@ -139,6 +139,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         "as many numbers as its shape says": {**state, "rec.weight_hh_l0": torch.zeros(1, 1).expand(20, 10**9)},
         "rec.more: must not be there": {**state, "rec.more": torch.zeros(1)},
         "model_data.unit_type": {"state_dict": state, "model_data": {**described("LSTM", 1, 2), "unit_type": "RNN"}},
+        "rec.weight_ih_l2: missing": {"state_dict": state, "model_data": described("LSTM", 1, 10**9)},
         "hyper_parameters.skip": {"state_dict": state, "hyper_parameters": {"skip": 3}},
         "must hold rec": {"weight": torch.zeros(1)},
         "dict of tensors": [1],

@@ -16,11 +16,12 @@ The tests have a short form of each.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,21 @@ def product() -> dict[str, Any]:
     return {"tests": last, "failures": [line for line in rest if line.startswith("FAILED")] if done.returncode else []}
 
 
+def models(count: int, seed: int, folder: Path, kinds: Sequence[str] | None) -> dict[str, Any]:
+    """Damaged model files, in so much memory."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (damaged_models.MOST_ADDRESSES, before[1]))
+    try:
+        return damaged_models.torture(count, seed, folder, kinds)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def main() -> None:
     """One after the other, each in a folder of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "models": lambda folder: damaged_models.torture(args.files, args.seed, folder, args.kinds),
+        "models": lambda folder: models(args.files, args.seed, folder, args.kinds),
         "checkpoints": damaged_checkpoints.torture,
         "kills": lambda folder: kills.torture(args.kills, args.seed, folder),
         "disk": full_disk.torture,

@@ -33,6 +33,7 @@ import weights_import
 from weights_import import ModelFile, ModelFileError, rehearsal
 
 SLOWEST_S = 20.0  # a file takes some ms; the machine may be busy
+MOST_ADDRESSES = 12 << 30  # bytes of a full run: a file that takes all memory fails, and not the machine
 MEMORY_KIB = 600 * 1024
 FORGET_EVERY = 200
 PLAYED_BY_COMMAND = 40  # of those that are read, one in so many; all are played
