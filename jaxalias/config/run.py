@@ -99,22 +99,14 @@ class LossConfig(Record):
     emphasis: Literal["flat", "a_weighting"] = Field("flat", description="in series with the low-pass")
     lowpass: LowpassConfig | None = Field(LowpassConfig(), description="none: all frequencies count")
 
-    def require_mean_over_rows(self, option: str, place: str = "loss") -> None:
-        """Refuse an option which needs that the loss is the mean of a value of each row.
+    @property
+    def is_mean_over_rows(self) -> bool:
+        """True if every term is the mean of a value of each row, so that rows can have weights.
 
-        Args:
-            option: its name, for the message.
-            place: the name of this loss in the config.
-
-        Raises:
-            ValueError: names the first term that is no such mean.
+        Terms of weight 0 too: they are recorded. They have no curvature (`FineTuneConfig._terms_have_a_curvature`).
         """
-        for name in ("esr", "nmr", "aliases"):
-            term = getattr(self, name)
-            if term and term.weight and term.reduction in ("ratio_of_sums", "geometric"):
-                raise ValueError(f"{option} needs a mean over rows as {place}.{name}.reduction, not {term.reduction}")
-        if self.dc_weight:
-            raise ValueError(f"{option} needs {place}.dc_weight = 0, got {self.dc_weight:g}")
+        used = [term.reduction for term in (self.esr, self.nmr, self.aliases) if term is not None]
+        return not {"ratio_of_sums", "geometric"} & set(used) and not self.dc_weight
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
@@ -203,8 +195,8 @@ class MusicConfig(Record):
             raise ValueError("loss.aliases must be none and loss.dc_weight 0 for music: both are of tones")
         if self.loss.esr.reduction == "ratio_of_sums":
             raise ValueError("loss.esr.reduction must not be ratio_of_sums for music, whose power is that of all of it")
-        if self.importance:
-            self.loss.require_mean_over_rows("importance")
+        if self.importance and not self.loss.is_mean_over_rows:
+            raise ValueError("importance needs a mean over rows as loss.esr.reduction and loss.nmr.reduction")
         if self.importance and self.oversampling == 1:
             raise ValueError("importance needs oversampling above 1, which tells aliases apart, got 1")
         return self
@@ -232,16 +224,32 @@ class FineTuneConfig(Record):
     def _options_suit(self) -> Self:
         if self.loss.aliases and not self.sines.whole_cycles:
             raise ValueError("loss.aliases needs sines.whole_cycles = true, got false")
-        if self.sines.importance:
-            self.loss.require_mean_over_rows("sines.importance")
+        if self.sines.importance and not self.loss.is_mean_over_rows:
+            raise ValueError("sines.importance needs a mean over rows as every reduction of the loss, and no DC")
         if self.starts and self.starts.importance:
             raise ValueError("starts.importance must be false: the teacher plays them at each draw")
-        if self.optimiser.curvature:  # is computed row by row
-            for name in ("music", "high_playing", "starts"):
-                if source := getattr(self, name):
-                    source.loss.require_mean_over_rows("optimiser.curvature", f"{name}.loss")
-            self.loss.require_mean_over_rows("optimiser.curvature")
+        if self.optimiser.curvature:
+            self._terms_have_a_curvature()
         return self
+
+    def _terms_have_a_curvature(self) -> None:
+        """Refuse losses that are no mean over rows of functions of squares: the curvature is computed row by row."""
+        every = {
+            "": self,
+            **{f"{name}.": getattr(self, name) for name in ("music", "high_playing", "starts")},
+        }
+        for name, part in every.items():
+            if part is None:
+                continue
+            for term in ("esr", "nmr", "aliases"):
+                found = getattr(part.loss, term)
+                if found and found.weight and found.reduction in ("ratio_of_sums", "geometric"):
+                    raise ValueError(
+                        f"optimiser.curvature needs a mean over rows as {name}loss.{term}.reduction, "
+                        f"not {found.reduction}"
+                    )
+        if self.loss.dc_weight:
+            raise ValueError("optimiser.curvature needs loss.dc_weight = 0: it does not know this term")
 
 
 class PretrainConfig(Record):

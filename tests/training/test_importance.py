@@ -113,7 +113,7 @@ def test_what_cannot_be_weighted_is_refused() -> None:
     for make, message in (
         (lambda: SineConfig(importance=True), "sines.importance needs sines.whole_cycles = true"),
         (lambda: CONFIG.model_copy(update={"sines": periodic, "loss": geometric}), "sines.importance needs a mean"),
-        (lambda: CONFIG.model_copy(update={"sines": periodic, "loss": LossConfig(dc_weight=1.0)}), "dc_weight = 0"),
+        (lambda: CONFIG.model_copy(update={"sines": periodic, "loss": LossConfig(dc_weight=1.0)}), "and no DC"),
         (lambda: music_config(importance=True, loss=geometric), "importance needs a mean over rows"),
         (lambda: music_config(importance=True, oversampling=1), "importance needs oversampling above 1"),
         (
