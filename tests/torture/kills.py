@@ -20,22 +20,24 @@ import numpy as np
 
 PROGRAM = """
 import sys
-from jaxalias import fine_tuning
 from jaxalias.commands import command_line, finetune, long_runs, measuring
 from jaxalias.evaluation import SineSet, played
-from jaxalias.training import plan
-def play_music(model, params, config, *rest, play=fine_tuning.play_music):
-    short = {name: each.model_copy(update={"seconds": 2.0}) for name, each in plan.music_of(config).items()}
-    return play(model, params, config.model_copy(update=short), *rest)
-fine_tuning.play_music, fine_tuning.HELD_OUT_S = play_music, 1.0
 long_runs.CHECKPOINT_EVERY_S, long_runs.ASKED_EVERY = 0, 1
 played.SECONDS, played.LEAD_S = 1.0, 0.1
 measuring.measure.__defaults__ = (SineSet((60, 61), (-18.0,)),)
 sys.argv[0] = "finetune.py"
 command_line.run(finetune.main)
 """
-"""The command with a checkpoint after every update, so that the test need not wait for a minute; it trains on and
-measures seconds of music."""
+"""The command with a checkpoint after every update, so that the test need not wait for a minute; it measures little."""
+LITTLE_MUSIC = """
+from jaxalias import fine_tuning
+from jaxalias.training import plan
+def play_music(model, params, config, *rest, play=fine_tuning.play_music):
+    short = {name: each.model_copy(update={"seconds": 2.0}) for name, each in plan.music_of(config).items()}
+    return play(model, params, config.model_copy(update=short), *rest)
+fine_tuning.play_music, fine_tuning.HELD_OUT_S = play_music, 1.0
+"""
+"""Before the program: seconds of music. The command itself cannot go on with such a run: its music differs."""
 GAIN = 200.0  # of the input of the models, which then alias and are trained
 LONGEST_S = 1800.0
 
@@ -59,9 +61,9 @@ MODELS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def start(options: Sequence[object], **streams: Any) -> subprocess.Popen:
-    """The command in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, options)], **streams)
+def start(options: Sequence[object], before: str = "", **streams: Any) -> subprocess.Popen:
+    """The command in a process of its own, after a program that runs before it."""
+    return subprocess.Popen([sys.executable, "-c", before + PROGRAM, *map(str, options)], **streams)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 600) -> None:
@@ -77,7 +79,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: 
 
 def killed(options: Sequence[object], after_s: float) -> bool:
     """Whether the command was killed after so many seconds; False where it had ended by then, as it should."""
-    process = start(options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = start(options, LITTLE_MUSIC, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _, error = process.communicate(timeout=after_s)
     except subprocess.TimeoutExpired:
