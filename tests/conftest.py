@@ -21,9 +21,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do wh
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)  # whatever the machine, here ...
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # ... and in the commands that tests call and start
-if (
-    "JAX_COMPILATION_CACHE_DIR" not in os.environ
-):  # half of the time is compilation: all processes of a session share it
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # one for all processes of a session
     _cache = tempfile.TemporaryDirectory(prefix="jaxalias-tests-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

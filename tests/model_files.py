@@ -33,7 +33,6 @@ def wavenet(path: Path, head_scale: float = 0.5, gain: float = 1.0) -> Path:
     config = {"layers": [array], "head": None, "head_scale": head_scale}
     weights = np.random.default_rng(0).normal(size=2 + 2 * (12 + 2 + 2 + 4 + 2) + 2).astype(np.float32)
     weights[:2] *= gain
-    config_and_weights = {"config": config, "weights": [*weights.tolist(), head_scale]}
-    document = {"version": "0.5.4", "architecture": "WaveNet", **config_and_weights}
-    path.write_text(json.dumps({**document, "sample_rate": 48_000}))
+    document = {"version": "0.5.4", "architecture": "WaveNet", "config": config, "sample_rate": 48_000}
+    path.write_text(json.dumps({**document, "weights": [*weights.tolist(), head_scale]}))
     return path

@@ -45,10 +45,10 @@ def begin(run: Run, hooks: Hooks = SILENT, saved: Progress | None = None) -> Pro
         if any(part and part.updates_done < last for part in parts):
             hooks.on_checkpoint(parts)
 
-    start = run.start(run.rates)
-    first = _validated(run, start.average)
-    lowest = np.asarray(start.rate) / 2**_MOST_HALVINGS
-    progress = saved or loop.begin(run)
+    start = loop.begin(run)
+    first = _validated(run, start.state.average)
+    lowest = np.asarray(start.state.rate) / 2**_MOST_HALVINGS
+    progress = saved or start
     while True:
         rates = np.asarray(progress.state.rate)
         try:
@@ -66,7 +66,7 @@ def begin(run: Run, hooks: Hooks = SILENT, saved: Progress | None = None) -> Pro
             kept |= rates <= lowest
             if kept.all():
                 return progress
-        progress = loop.begin(run, np.where(kept, rates, rates / 2).tolist())
+        progress = start._replace(state=run.start(np.where(kept, rates, rates / 2).tolist()))
 
 
 def _validated(run: Run, params: Params) -> dict[str, np.ndarray]:
