@@ -1,6 +1,8 @@
 """Strictness for every test: 64-bit mode, warnings as errors, shapes and dtypes of annotations checked at run time."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,18 @@ CHECKED = (
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do where a float is asked for
 
+QUICK = "--xla_cpu_use_fusion_emitters=false"
+"""Most of the time of the tests is compilation; this saves a third of it. XLA_FLAGS="" compiles as for users."""
+
+
+def accepted(flags: str) -> bool:
+    """Whether this version of XLA knows these flags: it ends a process that has others."""
+    probe = [sys.executable, "-c", "import jax; jax.devices()"]
+    return subprocess.run(probe, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
+
+
+if "XLA_FLAGS" not in os.environ:  # for all processes of a session, as the folder of the compiled programs below
+    os.environ["XLA_FLAGS"] = QUICK if accepted(QUICK) else ""
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)  # whatever the machine, here ...
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # ... and in the commands that tests call and start

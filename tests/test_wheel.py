@@ -59,7 +59,7 @@ def pip(*arguments: object) -> None:
 
 def run(program: Path, folder: Path, *arguments: object) -> str:
     """What a command prints, started in a folder outside the checkout, which its Python does not see."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
     command = [str(program), *map(str, arguments)]
     return subprocess.run(
         command, cwd=folder, env=environment, check=True, timeout=TIMEOUT_S, stdout=subprocess.PIPE
