@@ -1,5 +1,6 @@
 """Strictness for every test: 64-bit mode, warnings as errors, shapes and dtypes of annotations checked at run time."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -73,3 +74,14 @@ def short_sets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.path.parent.name == "commands":
         monkeypatch.setattr("jaxalias.evaluation.played.SECONDS", 1.0)
         monkeypatch.setattr("jaxalias.evaluation.played.LEAD_S", 0.1)
+
+
+@pytest.fixture
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tones and no pictures: for tests of the training, several times over."""
+    from jaxalias import evaluation
+    from jaxalias.commands import measuring, report
+
+    few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
+    monkeypatch.setattr(measuring, "measure", few)
+    monkeypatch.setattr(report, "write", lambda *arguments: [])

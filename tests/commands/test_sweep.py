@@ -13,8 +13,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from in_process import ALIASING, little_music
 from model_files import lstm, wavenet
-from test_finetune import little_music
 
 import weights_import
 from jaxalias import evaluation
@@ -22,7 +22,6 @@ from jaxalias.commands import command_line, fine_tuning, grid, measuring, readin
 from jaxalias.config import presets
 from jaxalias.reporting import pareto
 
-ALIASING = 200.0  # input gain at which the small model aliases audibly
 TINY = ["--set", "updates=4", "--set", "batch_size=2", "--set", "precision=float64", "--set", "validate_every=1",
         "--oversample", "2"]  # fmt: skip
 BASE = presets.fast(weights_import.load(reading.SHIPPED_MODEL).network.config)

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import test_finetune
+from in_process import EXACT, little_music, run_command, run_in_process
 from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
-from test_finetune import EXACT, little_music, run_command, run_in_process
 
 import weights_import
 from jaxalias import fine_tuning as library
@@ -22,7 +21,6 @@ from jaxalias.config.presets import balanced, fast
 from jaxalias.training import plan, run
 
 RATE, LEAST = 44_100, 52_920  # 0.2 s to settle and 1 s analysed
-quick_report = test_finetune.quick_report
 
 
 def recording(path: Path, samples: int = LEAST, rate: int = RATE, seed: int = 0) -> Path:
