@@ -21,6 +21,7 @@ from jaxalias.training.plan import Played, Task
 
 TRAINING_SEED, HELD_OUT_SEED = 0, 1  # of the project's synthetic music
 HELD_OUT_S, LEAST_S = 8.0, 2.0  # length of validation music, shortest music; of each source
+QUIETEST_DB, QUIETEST_HIGH_DB = -15.0, -17.0  # lowest peak of a piece of playing and of high playing, to train on
 _KNOB_MIDDLE = 0.5
 
 
@@ -124,7 +125,7 @@ def play_music(
         # sources that play the teacher at each draw need only the power of its output here
         factor = 1 if name == "starts" or model.knobs else each.oversampling
         if name == "high_playing":
-            x = high_playing.high_playing(seconds, sample_rate, TRAINING_SEED)
+            x = high_playing.high_playing(seconds, sample_rate, TRAINING_SEED, QUIETEST_HIGH_DB)
             other = high_playing.high_playing(other_s, sample_rate, HELD_OUT_SEED)
         else:
             x = _training_music(seconds, sample_rate) if audio is None else audio
@@ -141,6 +142,7 @@ def _training_music(seconds: float, sample_rate: int) -> np.ndarray:
     Two sources of an LSTM use it, and all models of one sample rate; it takes seconds to make.
     """
     everything = playing.make(seconds / 3, sample_rate, TRAINING_SEED)
-    found = np.concatenate([everything, playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED)])
+    phrases = playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED, QUIETEST_DB)
+    found = np.concatenate([everything, phrases])
     found.flags.writeable = False
     return found

@@ -84,8 +84,8 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         frame_s=0.05,
         sines=SineConfig(midi_high=112.0, whole_cycles=True, importance=True, quietest_db=-50.0),
         loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
-        music=_convolutional_music(4),
-        high_playing=_convolutional_music(5),
+        music=_convolutional_music(4, 12.0),
+        high_playing=_convolutional_music(6, 16.0),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.5, ema_decay=0.98, rewind_above=100.0,
             curvature=CurvatureConfig(damping=1.0, sample_every=4, momentum=0.9),
@@ -128,7 +128,9 @@ def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTun
             update={"music": config.music.model_copy(update={"rows": max(rows, config.music.rows)})}
         )
     recurrent = isinstance(model, RecurrentConfig)
-    found = _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
+    found = (
+        _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows, 12.0)
+    )
     return config.model_copy(update={"music": found})
 
 
@@ -146,10 +148,13 @@ def _amplitude(weight: float) -> NMRConfig:
     return NMRConfig(phase="counts", weight=weight, reduction="pseudo_huber", knee=0.03)
 
 
-def _convolutional_music(rows: int) -> MusicConfig:
-    """Excerpts of five STFT frames after a lead-in of one receptive field; eight times the weight of the tones."""
-    nmr = NMRConfig(phase="counts", weight=0.36, reduction="soft_hinge", knee=0.03)
-    loss = LossConfig(esr=ESRConfig(weight=8.0), nmr=nmr, lowpass=None)
+def _convolutional_music(rows: int, weight: float) -> MusicConfig:
+    """Excerpts of five STFT frames after a lead-in of one receptive field.
+
+    The weight is that of the ESR; the ESR of the tones has 1. The NMR has 0.045 times as much.
+    """
+    nmr = NMRConfig(phase="counts", weight=0.045 * weight, reduction="soft_hinge", knee=0.03)
+    loss = LossConfig(esr=ESRConfig(weight=weight), nmr=nmr, lowpass=None)
     return MusicConfig(rows=rows, frame_s=0.14, importance=True, loss=loss)
 
 
