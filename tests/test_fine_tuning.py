@@ -11,6 +11,7 @@ from small_runs import CONFIG, KNOB_LSTM, LSTM, RATE, WAVENET, Kind, music_confi
 import jaxalias
 from jaxalias import fine_tuning, models
 from jaxalias.config import RateSearchConfig, SineConfig
+from jaxalias.signals import playing
 from jaxalias.training import loop
 
 SHORT = CONFIG.model_copy(update={"updates": 3, "validate_every": 1})
@@ -75,6 +76,18 @@ def test_it_finds_a_rate_and_trains_on_recordings(kind: Kind) -> None:
     assert rates == [found.learning_rate]
     for ours, theirs in zip(jax.tree.leaves(found.student), jax.tree.leaves(progress.best), strict=True):
         np.testing.assert_array_equal(ours, theirs[0])
+
+
+@pytest.mark.usefixtures("_nowhere")
+def test_music_to_train_on_is_as_loud_as_what_is_measured() -> None:
+    """Pieces of playing are within 3 dB of the quietest in the project's own set; of high playing, within 6 dB."""
+    model, teacher = aliasing(LSTM)
+    both = {"music": music_config(1, seconds=7.5), "high_playing": music_config(1, seconds=5.0)}
+    found = fine_tuning.play_music(model, teacher, SHORT.model_copy(update={**both, "updates": 1000}), RATE)
+    phrases, high = found["music"].training.x[round(2.5 * RATE) :], found["high_playing"].training.x
+    for x, quietest_db in ((phrases, -12.0 - 3.0), (high, 20 * np.log10(0.25 / 0.9) - 6.0)):
+        peaks = np.max(np.abs(x.reshape(4, -1)), axis=1)
+        assert np.all(20 * np.log10(peaks / playing.PHRASE_PEAK) > quietest_db)
 
 
 @pytest.mark.usefixtures("_nowhere")
