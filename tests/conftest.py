@@ -48,6 +48,7 @@ install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("filterwarnings", "ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
+    config.addinivalue_line("filterwarnings", "ignore:.*deprecated - use:DeprecationWarning")  # of matplotlib 3.10.0
     compiled_anew = "ignore:Error (reading|writing) persistent compilation cache"  # while another process writes it
     config.addinivalue_line("filterwarnings", compiled_anew)
     config.addinivalue_line("markers", "data: compares with third-party data (`data_dir`), given by JAXALIAS_DATA")
