@@ -97,7 +97,7 @@ def test_gradients_of_rows_add_up_to_that_of_the_loss(kind: Kind) -> None:
     learn = jax.jit(given.learn)
     wanted, found, unsampled = jax.jit(whole)(*arguments, 0), learn(*arguments, 0), learn(*arguments, -1)
     for ours, right in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(wanted.gradient), strict=True):
-        np.testing.assert_allclose(ours, right, rtol=0, atol=1e-7 * np.abs(right).max())  # a recurrence amplifies
+        np.testing.assert_allclose(ours, right, rtol=0, atol=1e-6 * np.abs(right).max())  # a recurrence amplifies
     names = {"loss", "ESR", "NMR", "music ESR", "music NMR"} | ({"aliases"} if kind is WAVENET else set())
     assert found.values.keys() == wanted.values.keys() == names
     for ours, right in zip(
