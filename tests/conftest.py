@@ -22,7 +22,7 @@ CHECKED = (
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do where a float is asked for
 
 QUICK = "--xla_cpu_use_fusion_emitters=false"
-"""Most of the time of the tests is compilation; this saves a third of it. XLA_FLAGS="" compiles as for users."""
+"""Most of the time of the tests is compilation; this saves a quarter of all. XLA_FLAGS="" compiles as for users."""
 
 
 def accepted(flags: str) -> bool:
@@ -48,7 +48,8 @@ install_import_hook([f"jaxalias.{name}" for name in CHECKED], "conftest.checked"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("filterwarnings", "ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
-    config.addinivalue_line("filterwarnings", "ignore:.*deprecated - use:DeprecationWarning")  # of matplotlib 3.10.0
+    renamed = "ignore:'.*' deprecated - use ':DeprecationWarning"  # of pyparsing, by matplotlib 3.10.0
+    config.addinivalue_line("filterwarnings", renamed)
     compiled_anew = "ignore:Error (reading|writing) persistent compilation cache"  # while another process writes it
     config.addinivalue_line("filterwarnings", compiled_anew)
     config.addinivalue_line("markers", "data: compares with third-party data (`data_dir`), given by JAXALIAS_DATA")

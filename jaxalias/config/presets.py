@@ -84,7 +84,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         frame_s=0.05,
         sines=SineConfig(midi_high=112.0, whole_cycles=True, importance=True, quietest_db=-50.0),
         loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
-        music=_convolutional_music(4, 12.0),
+        music=_convolutional_music(4),
         high_playing=_convolutional_music(6, 16.0),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.5, ema_decay=0.98, rewind_above=100.0,
@@ -128,9 +128,7 @@ def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTun
             update={"music": config.music.model_copy(update={"rows": max(rows, config.music.rows)})}
         )
     recurrent = isinstance(model, RecurrentConfig)
-    found = (
-        _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows, 12.0)
-    )
+    found = _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
     return config.model_copy(update={"music": found})
 
 
@@ -148,7 +146,7 @@ def _amplitude(weight: float) -> NMRConfig:
     return NMRConfig(phase="counts", weight=weight, reduction="pseudo_huber", knee=0.03)
 
 
-def _convolutional_music(rows: int, weight: float) -> MusicConfig:
+def _convolutional_music(rows: int, weight: float = 12.0) -> MusicConfig:
     """Excerpts of five STFT frames after a lead-in of one receptive field.
 
     The weight is that of the ESR; the ESR of the tones has 1. The NMR has 0.045 times as much.
