@@ -21,7 +21,7 @@ from jaxalias.training.plan import Played, Task
 
 TRAINING_SEED, HELD_OUT_SEED = 0, 1  # of the project's synthetic music
 HELD_OUT_S, LEAST_S = 8.0, 2.0  # length of validation music, shortest music; of each source
-QUIETEST_DB, QUIETEST_HIGH_DB = -15.0, -17.0  # lowest peak of a piece of playing and of high playing, to train on
+QUIETEST_DB, QUIETEST_HIGH_DB = -15.0, -17.0  # lowest peak of a piece of playing and of high playing
 _KNOB_MIDDLE = 0.5
 
 
@@ -49,7 +49,8 @@ def fine_tune(
         params: of the teacher, a nested dict of arrays.
         config: from `jaxalias.config.presets` for this kind of model, or your own.
         sample_rate: Hz, of the model.
-        audio: dry recordings (t,) at that rate, to train on instead of the project's training signal.
+        audio: dry recordings (t,) at that rate, to train on instead of synthetic playing. If they have high notes, set
+            `config.music.oversampling` to 8 (`jaxalias.config.presets.with_music` does).
         on_update: called with a record of the history after each update.
 
     Raises:
@@ -102,7 +103,7 @@ def play_music(
         model, params: the teacher.
         config: names the sources and their lengths.
         sample_rate: Hz, of the model.
-        audio: (t,), used instead of the project's training signal, in its own length.
+        audio: (t,), used instead of synthetic playing, in its own length.
 
     Returns:
         One pair for training and one for validation, for each source of music by name.
@@ -124,25 +125,18 @@ def play_music(
         seconds, other_s = (min(most, max(LEAST_S, drawn_s)) for most in (each.seconds, HELD_OUT_S))
         # sources that play the teacher at each draw need only the power of its output here
         factor = 1 if name == "starts" or model.knobs else each.oversampling
-        if name == "high_playing":
-            x = high_playing.high_playing(seconds, sample_rate, TRAINING_SEED, QUIETEST_HIGH_DB)
-            other = high_playing.high_playing(other_s, sample_rate, HELD_OUT_SEED)
-        else:
-            x = _training_music(seconds, sample_rate) if audio is None else audio
-            other = playing.playing(other_s, sample_rate, HELD_OUT_SEED)
+        high = name == "high_playing"
+        x = audio if audio is not None and not high else _synthetic(seconds, sample_rate, TRAINING_SEED, high)
         training, own = played(x, factor)
-        found[name] = Played(training, played(other, factor)[0], own if factor > 1 else None)
+        held_out, _ = played(_synthetic(other_s, sample_rate, HELD_OUT_SEED, high), factor)
+        found[name] = Played(training, held_out, own if factor > 1 else None)
     return found
 
 
-@lru_cache(maxsize=1)
-def _training_music(seconds: float, sample_rate: int) -> np.ndarray:
-    """One third of the signal for recording devices (all frequencies at all levels), then two thirds of playing.
-
-    Two sources of an LSTM use it, and all models of one sample rate; it takes seconds to make.
-    """
-    everything = playing.make(seconds / 3, sample_rate, TRAINING_SEED)
-    phrases = playing.playing(2 * seconds / 3, sample_rate, TRAINING_SEED, QUIETEST_DB)
-    found = np.concatenate([everything, phrases])
+@lru_cache(maxsize=4)
+def _synthetic(seconds: float, sample_rate: int, seed: int, high: bool) -> np.ndarray:
+    """Playing, or high playing, loud as a player's. Several sources and all models of one sample rate use the same."""
+    make, quietest_db = (high_playing.high_playing, QUIETEST_HIGH_DB) if high else (playing.playing, QUIETEST_DB)
+    found = make(seconds, sample_rate, seed, quietest_db)
     found.flags.writeable = False
     return found

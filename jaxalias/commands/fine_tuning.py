@@ -44,7 +44,7 @@ class Task(NamedTuple):
     config: FineTuneConfig
     model_sha256: str  # of the file
     run_dir: Path  # with its checkpoints
-    audio: Audio | None = None  # what a config with music trains on; None: the project's training signal
+    audio: Audio | None = None  # what a config with music trains on; None: synthetic playing
 
 
 class Training(NamedTuple):

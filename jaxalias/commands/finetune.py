@@ -148,8 +148,8 @@ def _add_audio(parser: parsing.Parser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="your own dry recordings to train on among the tones, WAV or FLAC, in the place of the project's training "
-        f"signal; a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
+        help="your own dry recordings to train on among the tones, WAV or FLAC, instead of synthetic playing; "
+        f"a batch has at least one row of it for every {TONES_PER_MUSIC_ROW} tones; no file of --audio may be "
         "among them",
     )
     channels.add_one(parser, "--audio and --train-audio")

@@ -1,6 +1,7 @@
 """Presets: functions from a model's config to one frozen config of a run."""
 
 from collections.abc import Callable
+from typing import Any
 
 from jaxalias.config import (
     CurvatureConfig,
@@ -70,7 +71,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
             sines=SineConfig(midi_low=18.0, midi_high=112.0, quietest_db=-50.0, analysed_s=0.5),
             loss=_recurrent_loss(1.0, "soft_hinge"),
             music=_recurrent_music(8, _recurrent_loss(1.0, "soft_hinge")),
-            high_playing=_recurrent_music(6, _recurrent_loss(0.5, "soft_hinge")),
+            high_playing=_recurrent_music(6, _recurrent_loss(0.5, "soft_hinge"), high=True),
             starts=_recurrent_music(4, _recurrent_loss(0.1, "soft_hinge")),
             optimiser=OptimiserConfig(
                 learning_rate=5e-3, schedule="cosine", clip_norm=1.0, ema_decay=0.995, soap=SoapConfig()
@@ -85,7 +86,7 @@ def fast(model: ModelConfig) -> FineTuneConfig:
         sines=SineConfig(midi_high=112.0, whole_cycles=True, importance=True, quietest_db=-50.0),
         loss=LossConfig(nmr=_amplitude(0.03), aliases=_amplitude(0.03), lowpass=None),
         music=_convolutional_music(4),
-        high_playing=_convolutional_music(6, 16.0),
+        high_playing=_convolutional_music(6, 16.0, high=True),
         optimiser=OptimiserConfig(
             learning_rate=0.2, schedule="cosine", clip_norm=0.5, ema_decay=0.98, rewind_above=100.0,
             curvature=CurvatureConfig(damping=1.0, sample_every=4, momentum=0.9),
@@ -108,7 +109,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
         "batch_size": 36,
         "loss": _recurrent_loss(1.0, "pseudo_huber"),
         "music": _recurrent_music(12, _recurrent_loss(1.0, "pseudo_huber")),
-        "high_playing": _recurrent_music(12, _recurrent_loss(0.5, "pseudo_huber")),
+        "high_playing": _recurrent_music(12, _recurrent_loss(0.5, "pseudo_huber"), high=True),
         "starts": _recurrent_music(4, _recurrent_loss(0.1, "pseudo_huber")),
         "optimiser": config.optimiser.model_copy(update={"learning_rate": 4e-3, "rewind_above": 10.0}),
     }
@@ -122,11 +123,13 @@ def best(model: ModelConfig) -> FineTuneConfig:
 
 
 def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTuneConfig:
-    """The config with at least `rows` rows of music: a new source, or more rows of the existing one."""
+    """The config with at least `rows` rows of a user's recordings: a new source, or more rows of the existing one.
+
+    Recordings may have high notes, so the teacher plays them at 8 times its rate.
+    """
     if config.music:
-        return config.model_copy(
-            update={"music": config.music.model_copy(update={"rows": max(rows, config.music.rows)})}
-        )
+        changes = {"rows": max(rows, config.music.rows), "oversampling": 8}
+        return config.model_copy(update={"music": config.music.model_copy(update=changes)})
     recurrent = isinstance(model, RecurrentConfig)
     found = _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
     return config.model_copy(update={"music": found})
@@ -146,14 +149,15 @@ def _amplitude(weight: float) -> NMRConfig:
     return NMRConfig(phase="counts", weight=weight, reduction="pseudo_huber", knee=0.03)
 
 
-def _convolutional_music(rows: int, weight: float = 12.0) -> MusicConfig:
+def _convolutional_music(rows: int, weight: float = 12.0, *, high: bool = False) -> MusicConfig:
     """Excerpts of five STFT frames after a lead-in of one receptive field.
 
     The weight is that of the ESR; the ESR of the tones has 1. The NMR has 0.045 times as much.
+    `high`: for high playing.
     """
     nmr = NMRConfig(phase="counts", weight=0.045 * weight, reduction="soft_hinge", knee=0.03)
     loss = LossConfig(esr=ESRConfig(weight=weight), nmr=nmr, lowpass=None)
-    return MusicConfig(rows=rows, frame_s=0.14, importance=True, loss=loss)
+    return MusicConfig(rows=rows, frame_s=0.14, importance=True, loss=loss, **_material(high))
 
 
 def _recurrent_loss(share: float, reduction: Reduction) -> LossConfig:
@@ -163,9 +167,18 @@ def _recurrent_loss(share: float, reduction: Reduction) -> LossConfig:
     )
 
 
-def _recurrent_music(rows: int, loss: LossConfig) -> MusicConfig:
+def _recurrent_music(rows: int, loss: LossConfig, *, high: bool = False) -> MusicConfig:
     """Excerpts of half a second, in frames as long as those of the tones, so that one call plays both."""
-    return MusicConfig(rows=rows, frame_s=0.05, frames=10, loss=loss)
+    return MusicConfig(rows=rows, frame_s=0.05, frames=10, loss=loss, **_material(high))
+
+
+def _material(high: bool) -> dict[str, Any]:
+    """Length of the music, and the multiple of the rate at which the teacher plays it.
+
+    So long that students do not overfit to it. At 4 times the rate, a teacher's aliases are at least 19 dB below
+    audibility in every frame of playing; notes played high need 8 times. Measured: experiments/RECIPES.md.
+    """
+    return {"seconds": 360.0, "oversampling": 8} if high else {"seconds": 240.0, "oversampling": 4}
 
 
 def _published(model: ModelConfig, name: str, loss: LossConfig) -> FineTuneConfig:

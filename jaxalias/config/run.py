@@ -182,7 +182,7 @@ class MusicConfig(Record):
     rows: PositiveInt = Field(description="excerpts in one update")
     frame_s: PositiveFloat = Field(description="length of the frame of one update")
     frames: PositiveInt = Field(1, description="per excerpt, one update each; the model's state is carried on")
-    seconds: PositiveFloat = Field(90.0, description="most synthetic music; a short run makes only what it draws")
+    seconds: PositiveFloat = Field(240.0, description="most synthetic music; a short run makes only what it draws")
     oversampling: Literal[1, 2, 4, 8] = Field(8, description="multiple of its rate at which the teacher plays it")
     importance: bool = Field(
         False, description="excerpts in which the teacher's aliases are loud are drawn more often and weigh less"
@@ -213,7 +213,7 @@ class FineTuneConfig(Record):
     seed: NonNegativeInt = 0
     sines: SineConfig = SineConfig()
     loss: LossConfig = Field(LossConfig(), description="of the tones; each other source has its own")
-    music: MusicConfig | None = Field(None, description="the training signal, or the user's recordings")
+    music: MusicConfig | None = Field(None, description="synthetic playing, or the user's recordings")
     high_playing: MusicConfig | None = Field(None, description="single notes, bends and two notes from 660 Hz up")
     starts: MusicConfig | None = Field(None, description="music that starts from the model's initial state")
     optimiser: OptimiserConfig = OptimiserConfig()

@@ -1,9 +1,9 @@
-"""Synthetic playing from a seed: the training signal, and phrases alone.
+"""Synthetic playing from a seed: a signal to record a device with, and phrases alone.
 
-The training signal (`make`) is a signal to record a device with, before a model is trained on the recording. It
-consists of chirps (every frequency at every level), noise bursts (all frequencies at once, and the recovery of the
-device) and phrases on plucked strings. These follow each other in short pieces, so that every part of the signal
-contains some of each. `playing` has the phrases alone. Notes high up the neck, where models alias, are in
+A device is recorded with the signal of `make`, then a model is trained on the recording. The signal consists of chirps
+(every frequency at every level), noise bursts (all frequencies at once, and the recovery of the device) and phrases on
+plucked strings. These follow each other in short pieces, so that every part of the signal contains some of each.
+`playing` has phrases alone, to fine-tune and to measure with. Notes high up the neck, where models alias, are in
 `high_playing`.
 """
 
@@ -23,7 +23,7 @@ _PLAYING_STREAM = 1  # random stream of the seed; `high_playing` has a different
 
 
 def make(seconds: float, sample_rate: int, seed: int) -> Signal:
-    """The training signal (t,), peak `PEAK`, with levels of its pieces from -30 to 0 dB.
+    """A signal to record a device with (t,), peak `PEAK`, with levels of its pieces from -30 to 0 dB.
 
     Args:
         seconds: duration.
@@ -110,8 +110,9 @@ def _interface(length: int, sample_rate: int, random: np.random.Generator) -> Si
     """Hiss of -100 to -66 dB rms, and hum of -100 to -60 dB with overtones of the mains frequency, (t,)."""
     hiss_db, hum_db = random.uniform(-100, -66), random.uniform(-100, -60)
     mains_hz = random.choice([50.0, 60.0]) * np.arange(1, 16)
-    angles = 2 * np.pi * (np.outer(np.arange(length) / sample_rate, mains_hz) + random.uniform(0, 1, len(mains_hz)))
-    hum = np.sin(angles) @ (random.uniform(0, 1, len(mains_hz)) / np.arange(1, 16))
+    phases = np.exp(2j * np.pi * random.uniform(0, 1, len(mains_hz)))
+    weights = phases * random.uniform(0, 1, len(mains_hz)) / np.arange(1, 16)
+    hum = strings.decaying_sines(weights, mains_hz, np.zeros(len(mains_hz)), length, sample_rate)
     return 10 ** (hiss_db / 20) * random.standard_normal(length) + 10 ** (hum_db / 20) * hum
 
 
