@@ -89,18 +89,23 @@ def _silent(text: str = "", now: int | None = None) -> None:
 
 
 def _plain_lines(what: str, total: int, done: int) -> Callable[..., None]:
-    started = printed = time.monotonic()
-    first = done
+    """Lines with the time that is left, by what passed since the first step: that one waited for the compiler."""
+    printed = time.monotonic()
+    first, started = done, None
 
     def step(text: str = "", now: int | None = None) -> None:
         nonlocal done, first, printed, started
         clock = time.monotonic()
-        if now is not None and now <= done:  # begun again
-            first, started, printed = now - 1, clock, clock
-        done = done + 1 if now is None else now
+        now = done + 1 if now is None else now
+        if started is not None and now <= done:  # begun again
+            started, printed = None, clock
+        if started is None:
+            first, started = now, clock
+        done = now
         if done == total or clock - printed >= _PLAIN_LINE_EVERY_S:
             printed = clock
-            left = (clock - started) / (done - first) * (total - done)
-            print(f"{what} {done}/{total}  {left / 60:.1f} min left  {text}", file=sys.stderr, flush=True)
+            left = (clock - started) / (done - first) * (total - done) if done > first else None
+            remaining = "" if left is None else f"{left / 60:.1f} min left  "
+            print(f"{what} {done}/{total}  {remaining}{text}", file=sys.stderr, flush=True)
 
     return step
