@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalias import config, models
+from jaxalias.commands import fast_updates
 from jaxalias.config import presets
 from jaxalias.losses import nmr
 from jaxalias.signals import dsp, sines
@@ -187,6 +188,19 @@ def _growth() -> dict[str, Stage]:
     }
 
 
+def _fast() -> dict[str, Stage]:
+    """Updates of `fast` of each kind of model, of one and of several students in one program."""
+    return {
+        f"fast-{network}-{count}": Stage(
+            partial(fast_updates.work, network=network, students=count),
+            count * fast_updates.samples(network),
+            count * fast_updates.UPDATES,
+        )
+        for network in fast_updates.NETWORKS
+        for count in fast_updates.STUDENTS
+    }
+
+
 _NAM_STANDARD = config.WaveNetConfig(
     layer_arrays=tuple(
         config.LayerArrayConfig(
@@ -202,4 +216,4 @@ NETWORKS = {
     "tcn-4": Network(_NAM_STANDARD, 4, 22_050),
     "tcn": Network(_NAM_STANDARD, presets.paper(_NAM_STANDARD).batch_size, 22_050),
 }
-STAGES, GROWTH = _stages(), _growth()
+STAGES, GROWTH, FAST = _stages(), _growth(), _fast()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxalias import config, models
-from jaxalias.commands import benchmark, stages
+from jaxalias.commands import benchmark, fast_updates, stages
 from jaxalias.config import presets
 from jaxalias.losses import nmr
 from jaxalias.signals import sines
@@ -25,6 +25,20 @@ SMALL = {
         update={"layer_arrays": tuple(array.model_copy(update={"dilations": (1, 4)}) for array in _TCN.layer_arrays)}
     ),
 }
+
+
+def test_a_row_of_fast_makes_updates_of_all_its_students(monkeypatch):
+    """Three updates of two small LSTMs, each with every source; A2's shape is that of FORMATS.md."""
+    monkeypatch.setitem(fast_updates.NETWORKS, "lstm", SMALL["lstm"])
+    monkeypatch.setattr(fast_updates, "UPDATES", 3)
+    state = fast_updates.work("ours", "float32", network="lstm", students=2)()
+    assert all(leaf.shape[0] == 2 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    fast = presets.fast(SMALL["lstm"])
+    rows = fast.batch_size + fast.music.rows + fast.high_playing.rows + fast.starts.rows
+    assert fast_updates.samples("lstm") == 3 * rows * round(fast.frame_s * 48_000)
+    (a2,) = fast_updates.NETWORKS["a2"].layer_arrays
+    assert (len(a2.dilations), sum(a2.kernel_size), a2.channels) == (23, 156, 8)
+    assert fast_updates.work("peer", "float32", network="a2", students=1) is None
 
 
 @pytest.fixture
