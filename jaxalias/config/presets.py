@@ -127,12 +127,12 @@ def with_music(config: FineTuneConfig, model: ModelConfig, rows: int) -> FineTun
 
     Recordings may have high notes, so the teacher plays them at 8 times its rate.
     """
-    if config.music:
-        changes = {"rows": max(rows, config.music.rows), "oversampling": 8}
-        return config.model_copy(update={"music": config.music.model_copy(update=changes)})
     recurrent = isinstance(model, RecurrentConfig)
-    found = _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
-    return config.model_copy(update={"music": found})
+    found = config.music or (
+        _recurrent_music(rows, _recurrent_loss(0.5, "pseudo_huber")) if recurrent else _convolutional_music(rows)
+    )
+    changes = {"rows": max(rows, found.rows), "oversampling": 8}
+    return config.model_copy(update={"music": found.model_copy(update=changes)})
 
 
 PRESETS: dict[str, Callable[[ModelConfig], FineTuneConfig]] = {

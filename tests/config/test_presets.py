@@ -128,15 +128,20 @@ def test_published_presets_hold_the_papers_numbers(kind: Kind, batch: int, frame
 @each_preset
 @each_kind
 def test_music_of_ones_own_has_at_least_the_rows_that_are_asked_for(preset: Preset, kind: Kind) -> None:
-    """In a source of its own, with all that a preset has beside it; a preset that has more keeps them."""
+    """In a source of its own, with all that a preset has beside it; a preset that has more keeps them.
+
+    The target has no aliases even of notes played high.
+    """
     config = preset(kind)
     for rows in (1, 30):
         found = presets.with_music(config, kind, rows)
         assert found.music is not None
         assert found.music.rows == max(rows, config.music.rows if config.music else 0)
+        assert found.music.oversampling == 8
         assert found.model_copy(update={"music": config.music}) == config
         if config.music:
-            assert found.music.model_copy(update={"rows": config.music.rows}) == config.music
+            as_it_was = {"rows": config.music.rows, "oversampling": config.music.oversampling}
+            assert found.music.model_copy(update=as_it_was) == config.music
 
 
 def test_all_models_search_for_their_rate() -> None:
