@@ -110,11 +110,11 @@ def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig, chann
 def claim(task: Task) -> Checkpoints:
     """The checkpoints of a task, in a folder that holds no other one's."""
     identity: dict[str, Any] = {
+        "train_audio_sha256": task.audio and task.audio.sha256,  # first: the config follows from it
         "config": task.config.model_dump(mode="json"),
         "model": task.network.config.model_dump(mode="json"),
         "model_sha256": task.model_sha256,
         "teacher": task.teacher.name,
-        "train_audio_sha256": task.audio and task.audio.sha256,
     }
     if task.network.rate.source == "user":  # else it follows from the file
         identity["sample_rate"] = task.network.sample_rate

@@ -55,7 +55,8 @@ class Checkpoints:
 
     Args:
         folder: of the model, made if it does not exist; checkpoints are in its folder `checkpoints`.
-        identity: config and model of the run, as plain JSON; a folder with another identity is refused.
+        identity: config and model of the run, as plain JSON, in the order in which a difference is looked for; a folder
+            with another identity is refused.
         say: called with a line about each damaged file and how the run continues (default: prints it on stderr).
 
     Raises:
@@ -74,7 +75,8 @@ class Checkpoints:
         faults = {step: fault for step in steps if (fault := _fault(self._at(step)))}
         self._whole = [step for step in steps if step not in faults]
         if self._first:
-            self._claim(folder / "run.json", json.loads(plain), json.dumps(identity, indent=1), new=not steps)
+            text = json.dumps(identity, indent=1)
+            self._claim(folder / "run.json", json.loads(text), text, new=not steps)
         if steps and not self._whole:
             raise CheckpointDamagedError(
                 f"{folder}: none of its checkpoints is whole ({'; '.join(f'{s}: {f}' for s, f in faults.items())}); "
@@ -167,7 +169,8 @@ class Checkpoints:
         """
         found = _read_object(path) if path.exists() else None
         there, here = _flat(found), _flat(identity)
-        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
+        every = [*here, *sorted(there.keys() - here.keys())]
+        differing = [key for key in every if there.get(key) != here.get(key)]
         if found is not None and not differing:
             return
         of_this_run = [self._run_of(step) == self._run for step in self._whole]
