@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from jaxalias.commands import command_line, errors, long_runs, overwriting, parsing, writing
-from jaxalias.commands.stages import FAST, GROWTH, SAMPLE_RATE, STAGES, Work, torch
+from jaxalias.commands.stages import EVERY, FAST, GROWTH, SAMPLE_RATE, STAGES, Work, torch
 
 STAGE_SECONDS = 60.0  # after two runs a side, no further run starts when a stage has lasted longer
 _TIMES = ("median_s", "min_s", "max_s")
@@ -66,22 +66,14 @@ def parse_arguments() -> Any:
     both, stage_help = ["float32", "float64"], "which rows; one or more of %(choices)s"
     parser.add_argument("--precision", nargs="+", choices=both, default=both, help="of the work")
     parser.add_argument("--repeats", type=parsing.positive_int, default=7, metavar="N", help="runs of each side")
-    every = [*STAGES, *GROWTH, *FAST]
-    parser.add_argument("--stage", nargs="+", choices=every, default=list(STAGES), metavar="NAME", help=stage_help)
     parser.add_argument(
-        "--growth",
-        action="store_const",
-        dest="stage",
-        const=list(GROWTH),
-        help="the rows that differ in one size alone",
+        "--stage", nargs="+", choices=list(EVERY), default=list(STAGES), metavar="NAME", help=stage_help
     )
-    parser.add_argument(
-        "--fast",
-        action="store_const",
-        dest="stage",
-        const=list(FAST),
-        help="50 updates of the preset `fast`, with 1, 8 and 32 models in one program; for a GPU",
-    )
+    for option, rows, what in (
+        ("--growth", GROWTH, "the rows that differ in one size alone"),
+        ("--fast", FAST, "50 updates of the preset `fast`, with 1, 8 and 32 models in one program; for a GPU"),
+    ):
+        parser.add_argument(option, action="store_const", dest="stage", const=list(rows), help=what)
     parser.add_argument("--no-memory", action="store_true", help="leave out the processes that measure memory")
     parser.add_argument("--memory-of", choices=["ours", "peer", "neither"], help="print bytes for a stage, no more")
     return parser.parse_args()
@@ -89,7 +81,7 @@ def parse_arguments() -> Any:
 
 def measure(name: str, precision: str, repeats: int, *, memory: bool) -> dict[str, Any]:
     """One row of the record: seconds and bytes of each side that is installed."""
-    stage = (STAGES | GROWTH | FAST)[name]
+    stage = EVERY[name]
     works, first_s = {}, {}
     for side in ("ours",) if torch is None else ("ours", "peer"):
         started = time.perf_counter()
@@ -145,7 +137,7 @@ def memory_in_fresh_process(side: str, stage: str, precision: str) -> int:
 def memory_of(side: str, stage: str, precision: str) -> int:
     """Peak bytes of this process after one run."""
     if side != "neither":
-        work = (STAGES | GROWTH | FAST)[stage].make(side, precision)
+        work = EVERY[stage].make(side, precision)
         if work is None:
             raise errors.BadInputError(f"--memory-of {side}: {stage} has no such side")
         time_once(work)

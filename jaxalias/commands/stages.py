@@ -12,6 +12,7 @@ from jaxalias import config, models
 from jaxalias.commands import fast_updates
 from jaxalias.config import presets
 from jaxalias.losses import nmr
+from jaxalias.pretraining.architectures import ARCHITECTURES
 from jaxalias.signals import dsp, sines
 from jaxalias.targets import harmonics
 from jaxalias.training import loop, plan, run, students
@@ -201,19 +202,11 @@ def _fast() -> dict[str, Stage]:
     }
 
 
-_NAM_STANDARD = config.WaveNetConfig(
-    layer_arrays=tuple(
-        config.LayerArrayConfig(
-            input_size=inputs, head_size=head, channels=channels, kernel_size=3, head_bias=head == 1,
-            dilations=tuple(2**power for power in range(10)), activation="Tanh",
-        )
-        for inputs, channels, head in ((1, 16, 8), (16, 8, 1))
-    ),
-    head_scale=0.02,
-)  # fmt: skip
+_LSTM, _NAM_STANDARD = (ARCHITECTURES[name].model for name in ("lstm-40", "nam-standard"))
 NETWORKS = {
-    "lstm": Network(config.LSTMConfig(hidden_size=40), 40, 4_410),
+    "lstm": Network(_LSTM, 40, 4_410),
     "tcn-4": Network(_NAM_STANDARD, 4, 22_050),
     "tcn": Network(_NAM_STANDARD, presets.paper(_NAM_STANDARD).batch_size, 22_050),
 }
 STAGES, GROWTH, FAST = _stages(), _growth(), _fast()
+EVERY = STAGES | GROWTH | FAST

@@ -75,8 +75,7 @@ class Checkpoints:
         faults = {step: fault for step in steps if (fault := _fault(self._at(step)))}
         self._whole = [step for step in steps if step not in faults]
         if self._first:
-            text = json.dumps(identity, indent=1)
-            self._claim(folder / "run.json", json.loads(text), text, new=not steps)
+            self._claim(folder / "run.json", json.dumps(identity, indent=1), new=not steps)
         if steps and not self._whole:
             raise CheckpointDamagedError(
                 f"{folder}: none of its checkpoints is whole ({'; '.join(f'{s}: {f}' for s, f in faults.items())}); "
@@ -155,7 +154,7 @@ class Checkpoints:
     def _at(self, step: int) -> Path:
         return self._place / str(step)
 
-    def _claim(self, path: Path, identity: dict[str, Any], text: str, *, new: bool) -> None:
+    def _claim(self, path: Path, text: str, *, new: bool) -> None:
         """Write the identity of the run, or compare it with the one in the folder.
 
         The checkpoints hold the checksum of the identity too. If all undamaged checkpoints belong to this run, a
@@ -163,10 +162,10 @@ class Checkpoints:
 
         Args:
             path: of `run.json`.
-            identity: of this run.
-            text: the content of the file.
+            text: the identity of this run as JSON, the content of the file.
             new: true if the run has no checkpoints yet.
         """
+        identity = json.loads(text)
         found = _read_object(path) if path.exists() else None
         there, here = _flat(found), _flat(identity)
         every = [*here, *sorted(there.keys() - here.keys())]

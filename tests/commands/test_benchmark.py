@@ -28,7 +28,7 @@ SMALL = {
 
 
 def test_a_row_of_fast_makes_updates_of_all_its_students(monkeypatch):
-    """Three updates of two small LSTMs, each with every source; A2's shape is that of FORMATS.md."""
+    """Three updates of two small LSTMs, each with every source; A2 has its 23 layers."""
     monkeypatch.setitem(fast_updates.NETWORKS, "lstm", SMALL["lstm"])
     monkeypatch.setattr(fast_updates, "UPDATES", 3)
     state = fast_updates.work("ours", "float32", network="lstm", students=2)()
