@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -75,12 +75,8 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
     """
     cast = models.cast(params, precision)
 
-    @lru_cache
-    def run_on(mesh: Mesh) -> Callable:
-        return jax.jit(students.over_rows(mesh, model.apply, (-1, 0, 0), (0, 0)))
-
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
-        run = run_on(students.mesh_for(1, local=True))
+        run = partial(_run, model.apply, students.mesh_for(1, local=True))
         state, parts = model.initial_state(cast, x.shape[0], knobs), []
         longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
         block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # equal lengths, so one compilation
@@ -91,6 +87,12 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
         return jnp.concatenate(parts, axis=1)
 
     return play
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(apply: Callable, mesh: Mesh, params: Params, x: Array, state: Any) -> tuple[Array, Any]:
+    """Compiled once for all players of one network and signals of one shape."""
+    return students.over_rows(mesh, apply, (-1, 0, 0), (0, 0))(params, x, state)
 
 
 @host.in_double_precision

@@ -4,7 +4,7 @@ Only this package distinguishes between kinds of networks.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -45,8 +45,9 @@ class Model(NamedTuple):
     settled: Callable[[Params, Float[Array, "b t"], Int32[Array, "b"]], Float[Array, "b t"]] | None = None
 
 
+@lru_cache(maxsize=64)
 def build(config: ModelConfig) -> Model:
-    """The model for a config.
+    """The model for a config. Equal configs give the same object, so what was compiled for it is used again.
 
     Args:
         config: of any kind of network.

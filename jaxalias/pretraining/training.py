@@ -20,7 +20,7 @@ from jaxalias.losses.terms import Term
 from jaxalias.models import Model
 from jaxalias.signals import dsp
 from jaxalias.signals.recordings import Pair
-from jaxalias.training import run
+from jaxalias.training import run, students
 from jaxalias.training.run import Run
 from jaxalias.training.sources import Batch, Known, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
@@ -59,9 +59,10 @@ def prepare(
     dsp.require_precision(config.precision)
     material, held_out = (_joined(pairs, config) for pairs in (training, validation))
     segments = source(model, config, sample_rate, int(material.ends[-1]), _in_turn(validation, length))
+    mesh = students.mesh_for(1)
     return run.assemble(
-        model,
-        (segments,),
+        run.compiled(model, (segments,), config, mesh),
+        mesh,
         config,
         initial=[model.init(jax.random.key(config.seed))],
         known=[Known((), {segments.name: material}, {segments.name: held_out})],

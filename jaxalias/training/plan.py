@@ -108,7 +108,7 @@ def known_of(model: Model, task: Task, settling: int, sample_rate: int) -> Known
             chances[name] = music.chances(config, part.y, own, sample_rate, settling)
     teacher = models.cast(task.teacher, task.config.precision)
     if task.config.sines.importance:
-        chances["tones"] = periodic_tones.chances(model, teacher, task.config, sample_rate)
+        chances["tones"] = periodic_tones.chances(model, teacher, shared(task.config), sample_rate)
     return Known(teacher, training, held_out, chances)
 
 
@@ -133,15 +133,18 @@ def refuse_different(tasks: Sequence[Task]) -> None:
             )
 
 
-def shared(config: FineTuneConfig) -> dict[str, Any]:
-    """What the configs of students trained together must agree in: all but seed, learning rate and loss weights."""
+def shared(config: FineTuneConfig) -> FineTuneConfig:
+    """The config with a fixed seed, learning rate and loss weights: what students of one program must agree in."""
 
-    def without_weights(part: Any) -> Any:
+    def fixed(part: Any) -> Any:
         if not isinstance(part, dict):
             return part
-        kept = {key: without_weights(value) for key, value in part.items()}
+        kept = {key: _FIXED.get(key, fixed(value)) for key, value in part.items()}
         if "dc_weight" in kept:  # with weight zero the program has no such term
-            kept["dc_weight"] = bool(kept["dc_weight"])
-        return {key: value for key, value in kept.items() if key not in ("seed", "learning_rate", "weight")}
+            kept["dc_weight"] = float(bool(kept["dc_weight"]))
+        return kept
 
-    return without_weights(config.model_dump(mode="json"))
+    return FineTuneConfig.model_validate(fixed(config.model_dump()))
+
+
+_FIXED = {"seed": 0, "learning_rate": 1.0, "weight": 1.0}

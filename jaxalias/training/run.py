@@ -1,12 +1,13 @@
 """The functions of a run, built from its config and compiled once each, for all its students.
 
 One program trains several students of one shape, with different teachers, seeds, loss weights or learning rates. The
-result for each student is the same as if it were trained alone.
+result for each student is the same as if it were trained alone. Later runs in the same process that differ in no more
+than this use the same compiled functions.
 """
 
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,20 +27,6 @@ from jaxalias.training.sources import Batch, Known, Source
 from jaxalias.training.step import Setup, Student
 
 
-class Run(NamedTuple):
-    """Compiled functions for all students, the first axis of every array. Tuples have one entry for each source."""
-
-    start: Callable[[Sequence[float]], Student]  # from the learning rate of each
-    draw: tuple[Callable[[int], Batch], ...]  # the batch with a number; it depends only on seed and number
-    begin: tuple[Callable[[Params, Batch], State], ...]  # memories before the first frame of a batch
-    update: Callable[[Student, Sequence[Batch], Any], tuple[Student, dict[str, Array]]]
-    validate: Callable[[Params], dict[str, Array]]
-    sources: tuple[Source, ...]
-    config: FineTuneConfig | PretrainConfig  # of the first student; all students agree in what the loop needs
-    rates: tuple[float, ...]  # the learning rate in each student's config
-    held_out: tuple[Batch, ...]  # the validation batches
-
-
 class Program(NamedTuple):
     """What the functions of a run share."""
 
@@ -53,6 +40,33 @@ class Program(NamedTuple):
     def each(self, f: Callable) -> Callable:
         """Apply f, a function of one student, to all students."""
         return students.each(self.mesh, f)
+
+
+class Compiled(NamedTuple):
+    """The functions of a program, compiled at their first call. All data of a run are arguments."""
+
+    sources: tuple[Source, ...]
+    start: Callable[..., Student]  # keys, known, parameters, learning rates
+    draw: Callable[..., Batch]  # index of the source, keys, known, number of the batch
+    begin: Callable[..., State]  # index of the source, parameters, batch
+    update: Callable[..., tuple[Student, dict[str, Array]]]  # student, weights, keys, batches, number of the update
+    validate: Callable[..., dict[str, Array]]  # weights, parameters, validation batches
+    held_out: Callable[..., list[Batch]]  # known
+
+
+class Run(NamedTuple):
+    """Compiled functions for all students, the first axis of every array. Tuples have one entry for each source."""
+
+    start: Callable[[Sequence[float]], Student]  # from the learning rate of each
+    draw: tuple[Callable[[int], Batch], ...]  # the batch with a number; it depends only on seed and number
+    begin: tuple[Callable[[Params, Batch], State], ...]  # memories before the first frame of a batch
+    update: Callable[[Student, Sequence[Batch], Any], tuple[Student, dict[str, Array]]]
+    validate: Callable[[Params], dict[str, Array]]
+    sources: tuple[Source, ...]
+    config: FineTuneConfig | PretrainConfig  # of the first student; all students agree in what the loop needs
+    rates: tuple[float, ...]  # the learning rate in each student's config
+    held_out: tuple[Batch, ...]  # the validation batches
+    compiled: Compiled  # the functions behind those above, shared with other runs of the same settings
 
 
 def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model: Model | None = None) -> Run:
@@ -77,11 +91,12 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
     teacher_model = teacher_model or model
     if teacher_model.knobs != model.knobs:
         raise ValueError(f"a teacher with {teacher_model.knobs} knobs for students with {model.knobs}")
-    every = plan.sources_of(model, teacher_model, config, sample_rate)
+    mesh = students.mesh_for(len(tasks))
+    functions = _fine_tuning(model, teacher_model, plan.shared(config), sample_rate, mesh)
     settling = plan.settling_of(model, config, sample_rate)
     prepared = assemble(
-        model,
-        every,
+        functions,
+        mesh,
         config,
         initial=[task.teacher if task.initial is None else task.initial for task in tasks],
         known=[plan.known_of(teacher_model, task, settling, sample_rate) for task in tasks],
@@ -89,17 +104,46 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
         seeds=[task.config.seed for task in tasks],
         rates=[task.config.optimiser.learning_rate for task in tasks],
     )
+    tones = functions.sources[0].held_out.tones
     for task, targets in zip(tasks, students.to_host(prepared.held_out[0].targets), strict=True):
         try:
-            teacher.refuse_unusable(targets.reshape(len(targets), -1), every[0].held_out.tones.increment, sample_rate)
+            teacher.refuse_unusable(targets.reshape(len(targets), -1), tones.increment, sample_rate)
         except ValueError as error:
             raise ValueError(f"{task.name}: {error}") from None
     return prepared
 
 
+@lru_cache(maxsize=8)
+def _fine_tuning(model: Model, teacher_model: Model, shared: FineTuneConfig, sample_rate: int, mesh: Mesh) -> Compiled:
+    """The functions of all runs of these models whose configs agree in `shared` (`plan.shared`)."""
+    return compiled(model, plan.sources_of(model, teacher_model, shared, sample_rate), shared, mesh)
+
+
+def compiled(model: Model, every: tuple[Source, ...], config: FineTuneConfig | PretrainConfig, mesh: Mesh) -> Compiled:
+    """The functions of a program with any sources.
+
+    Args:
+        model: of the students.
+        every: the sources.
+        config: its optimiser, its number of updates and its precision belong to the program.
+        mesh: of the devices (`students.mesh_for`).
+    """
+    program = _program(model, config, every, mesh)
+    apart, whole = students.layout(mesh, students=True), students.layout(mesh, students=False)
+    return Compiled(
+        every,
+        start=jax.jit(partial(_start, program), out_shardings=apart),
+        draw=jax.jit(partial(_draw, program), static_argnums=0, out_shardings=apart),
+        begin=jax.jit(partial(_begin, program), static_argnums=0, out_shardings=apart),
+        update=jax.jit(partial(_update, program), donate_argnums=0, out_shardings=(apart, whole)),
+        validate=jax.jit(partial(_validate, program), out_shardings=whole),
+        held_out=jax.jit(partial(_held_out, program)),
+    )
+
+
 def assemble(
-    model: Model,
-    every: tuple[Source, ...],
+    functions: Compiled,
+    mesh: Mesh,
     config: FineTuneConfig | PretrainConfig,
     *,
     initial: Sequence[Params],
@@ -108,45 +152,45 @@ def assemble(
     seeds: Sequence[int],
     rates: Sequence[float],
 ) -> Run:
-    """A run with any sources. The keyword arguments have one entry for each student.
+    """A run: the functions of a program with the data of its students. The keyword arguments have one entry for each.
 
     Args:
-        model: of the students.
-        every: the sources.
+        functions: of the program.
+        mesh: of its devices.
         config: of the first student.
         initial: parameters.
         known: the first argument of the sources' `complete`.
         weights: of the terms, by name.
         seeds: of the random numbers.
         rates: learning rates.
+
+    Raises:
+        ValueError: a curvature that takes gigabytes.
     """
-    mesh = students.mesh_for(len(initial))
-    apart, whole = students.layout(mesh, students=True), students.layout(mesh, students=False)
+    apart = students.layout(mesh, students=True)
 
     def stacked(trees: Sequence[Any]) -> Any:
         return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), apart)
 
-    cast = [models.cast(params, config.precision) for params in initial]
-    first, data, heavy = stacked(cast), stacked(known), stacked(weights)
+    if config.optimiser.curvature:
+        gauss_newton.refuse_too_large(initial[0])
+    first = stacked([models.cast(params, config.precision) for params in initial])
+    data, heavy = stacked(known), stacked(weights)
     words = stacked([jax.random.key_data(jax.random.key(seed)) for seed in seeds])  # keys themselves stay on their host
     keys = jax.jit(jax.random.wrap_key_data, out_shardings=apart)(words)
-    program = _program(model, config, every, mesh, cast[0])
-
-    start = jax.jit(partial(_start, program, keys, data), out_shardings=apart)
-    draw = jax.jit(partial(_draw, program), static_argnums=0, out_shardings=apart)
-    begin = jax.jit(partial(_begin, program), static_argnums=0, out_shardings=apart)
-    validate = jax.jit(partial(_validate, program, heavy), out_shardings=whole)
-    held_out = jax.jit(partial(_held_out, program))(data)
+    held_out = functions.held_out(data)
+    each = range(len(functions.sources))
     return Run(
-        start=lambda chosen: start(first, jnp.asarray(chosen, config.precision)),
-        draw=tuple(partial(_numbered, draw, index, keys, data) for index in range(len(every))),
-        begin=tuple(partial(begin, index) for index in range(len(every))),
-        update=jax.jit(partial(_update, program, heavy, keys), donate_argnums=0, out_shardings=(apart, whole)),
-        validate=lambda params: validate(params, held_out),
-        sources=every,
+        start=lambda chosen: functions.start(keys, data, first, jnp.asarray(chosen, config.precision)),
+        draw=tuple(partial(functions.draw, index, keys, data) for index in each),
+        begin=tuple(partial(functions.begin, index) for index in each),
+        update=lambda student, batches, number: functions.update(student, heavy, keys, batches, number),
+        validate=lambda params: functions.validate(heavy, params, held_out),
+        sources=functions.sources,
         config=config,
         rates=tuple(rates),
         held_out=tuple(held_out),
+        compiled=functions,
     )
 
 
@@ -155,21 +199,14 @@ def stream(key: Key[Array, ""], name: str, number: Any) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode())), number)
 
 
-def _program(
-    model: Model, config: FineTuneConfig | PretrainConfig, every: tuple[Source, ...], mesh: Mesh, params: Params
-) -> Program:
+def _program(model: Model, config: FineTuneConfig | PretrainConfig, every: tuple[Source, ...], mesh: Mesh) -> Program:
     over = partial(students.over_rows, mesh)
     learn: gradients.Learn = gradients.of_batch(every, over)
     if config.optimiser.curvature:
-        gauss_newton.refuse_too_large(params)
         is_sampled = partial(gauss_newton.is_sampled, config.optimiser.curvature)
         learn = gradients.row_by_row(every, over, partial(models.each_row, model), is_sampled)
     optimiser = optimisers.build(config.optimiser, config.updates)
     return Program(Setup(every, learn, optimiser, config.optimiser.ema_decay), mesh)
-
-
-def _numbered(draw: Callable, index: int, keys: Array, known: Known, number: int) -> Batch:
-    return draw(index, keys, known, number)
 
 
 def _draw(program: Program, index: int, keys: Array, known: Known, number: Array) -> Batch:
@@ -202,7 +239,7 @@ def _start(program: Program, keys: Array, known: Known, params: Params, rates: A
 
 
 def _update(
-    program: Program, weights: dict, keys: Array, student: Student, batches: Sequence[Batch], number: Array
+    program: Program, student: Student, weights: dict, keys: Array, batches: Sequence[Batch], number: Array
 ) -> tuple[Student, dict[str, Array]]:
     def one(student: Student, batches: Sequence[Batch], weights: dict, key: Array) -> tuple:
         return step.train_step(student, batches, weights, stream(key, "signs", number), number, program.setup)

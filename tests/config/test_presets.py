@@ -49,10 +49,10 @@ def reduced(config: FineTuneConfig) -> FineTuneConfig:
 
 def different_runs() -> list[Any]:
     """Presets and kinds of models, those left out that differ from another one in their length and rates alone."""
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for name, preset in presets.PRESETS.items():
         for of_kind, kind in (("lstm", LSTM), ("knob", KNOB_LSTM), ("wavenet", WAVENET)):
-            key = json.dumps([of_kind, plan.shared(reduced(preset(kind)).model_copy(update={"preset": ""}))])
+            key = of_kind, plan.shared(reduced(preset(kind)).model_copy(update={"preset": ""}))
             found.setdefault(key, pytest.param(preset, kind, id=f"{name}-{of_kind}"))
     return list(found.values())
 
@@ -65,7 +65,7 @@ def test_a_run_of_a_preset_compiles_once_and_resumes_bit_for_bit(preset: Preset,
     parts = loop.split(begun)
     unbroken = loop.advance(run, begun)
     assert unbroken.updates_done == 7
-    compiled = run.update, run.draw[0].args[0], run.begin[0].func  # type: ignore[attr-defined]
+    compiled = run.compiled.update, run.compiled.draw, run.compiled.begin
     counts = [f._cache_size() for f in compiled], len(traces)
     assert counts[0] == [1, len(run.sources), len(run.sources)]
     resumed = loop.join([part for part in parts if part is not None], loop.begin(run))

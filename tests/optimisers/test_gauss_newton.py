@@ -200,7 +200,7 @@ def test_a_run_learns_and_goes_on_as_if_unbroken() -> None:
     end = loop.advance(run, start)
     assert end.best_loss[0] < 0.9 * start.best_loss[0]
     assert_same_numbers(broken_off(run, loop.begin(run), 11), end)  # renewed every second update: a twentieth of 40
-    assert run.update._cache_size() == 1
+    assert run.compiled.update._cache_size() == 1
 
 
 def test_the_curvature_is_sampled_up_to_the_first_factorisation_then_now_and_then() -> None:

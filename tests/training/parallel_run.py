@@ -40,7 +40,7 @@ def train(model: models.Model, tasks: list[Task]) -> list[dict]:
     params, where = begin.state.params, jax.tree.map(lambda a: a.sharding, begin.state.params)
     moved = jax.jit(lambda tree: jax.tree.map(lambda a: 1.1 * a, tree), out_shardings=where)(params)
     end = loop.advance(prepared, begin._replace(state=begin.state._replace(params=moved)))  # Adam divides by gradients
-    assert prepared.update._cache_size() == 1
+    assert prepared.compiled.update._cache_size() == 1
     return [
         {
             "rows_of_devices": rows_of_devices(ROWS),

@@ -68,7 +68,7 @@ def test_everything_is_traced_once_whatever_the_batch(prepared: Prepared, unbrok
     before = len(prepared.traces)
     again = loop.advance(prepared.run, loop.begin(prepared.run))
     assert len(prepared.traces) == before
-    assert prepared.run.update._cache_size() == 1
+    assert prepared.run.compiled.update._cache_size() == 1
     assert_same_numbers(again, unbroken)  # same seed, same numbers
 
 
@@ -210,4 +210,4 @@ def test_rates_are_numbers_of_a_run_and_none_of_its_program(prepared: Prepared, 
     slow = loop.advance(with_config(run_at, updates=2), loop.begin(run_at))
     assert slow.history[0][0] == unbroken.history[0][0]  # the loss before the first step
     assert slow.history[0][1]["loss"] != unbroken.history[0][1]["loss"]
-    assert prepared.run.update._cache_size() == 1
+    assert prepared.run.compiled.update._cache_size() == 1

@@ -5,6 +5,7 @@ exactly (`jaxalias.signals.periodic_tones`), so a short frame is enough.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxalias.config import FineTuneConfig
+from jaxalias.config import FineTuneConfig, NMRConfig
 from jaxalias.losses import terms
 from jaxalias.models import Model, Params
 from jaxalias.signals import periodic_tones, sines
@@ -74,19 +75,30 @@ def chances(model: Model, teacher: Params, config: FineTuneConfig, sample_rate: 
         config: range of the tones, and the knee below which aliases count as silent.
         sample_rate: Hz.
     """
-    samples = tones.frame_of(config, sample_rate, periodic_tones.LARGEST)
-    loss = config.loss.aliases or config.loss.nmr
-    settled, measure = _settled(model), terms.nmr_of_aliases(loss, np.ones(1), sample_rate).measure
+    found = _noise_to_mask(_settled(model), config, sample_rate, teacher)
+    return importance.chances(importance.loudness(found.ravel(), _loss_of_aliases(config)))
 
-    def noise_to_mask(pitch: sines.Tones) -> Float[Array, "level"]:
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _noise_to_mask(
+    settled: Callable[..., Array], config: FineTuneConfig, sample_rate: int, teacher: Params
+) -> Float[Array, "pitch level"]:
+    """The NMR of the teacher's aliases in the middle of each cell."""
+    samples = tones.frame_of(config, sample_rate, periodic_tones.LARGEST)
+    measure = terms.nmr_of_aliases(_loss_of_aliases(config), np.ones(1), sample_rate).measure
+
+    def of_pitch(pitch: sines.Tones) -> Float[Array, "level"]:
         period = jnp.full(tones.LEVELS, periodic_tones.longest_period(samples), jnp.int32)
         found, cycle = periodic_tones.snap(pitch, period)
         y = settled(teacher, sines.render(found, samples), cycle.period)
         return jnp.mean(measure(y, periodic_tones.harmonic_part(y, cycle), cycle), axis=1)
 
     grid = jax.tree.map(lambda a: a.reshape(tones.PITCHES, tones.LEVELS), tones.grid(config, sample_rate))
-    found = jax.jit(lambda grid: jax.lax.map(noise_to_mask, grid))(grid)
-    return importance.chances(importance.loudness(found.ravel(), loss))
+    return jax.lax.map(of_pitch, grid)
+
+
+def _loss_of_aliases(config: FineTuneConfig) -> NMRConfig:
+    return config.loss.aliases or config.loss.nmr
 
 
 def _settled(model: Model) -> Callable[..., Array]:
