@@ -115,7 +115,10 @@ def play_music(
     position = (_KNOB_MIDDLE,) * model.knobs or None
     play = player(model, params, knobs=position)
 
-    def played(x: np.ndarray, factor: int) -> tuple[Pair, np.ndarray]:
+    @lru_cache  # `music` and `starts` are the same playing
+    def played(seconds: float, seed: int, high: bool, factor: int) -> tuple[Pair, np.ndarray]:
+        instead = audio if seed == TRAINING_SEED and not high else None
+        x = _synthetic(seconds, sample_rate, seed, high) if instead is None else instead
         own, target = (np.asarray(y[0]) for y in at_rates(play, (1, factor))(jnp.asarray(x)[None]))
         return Pair(x, target), own
 
@@ -124,11 +127,10 @@ def play_music(
         drawn_s = config.updates * each.rows * each.frame_s  # drawn by all updates: a short run needs no more music
         seconds, other_s = (min(most, max(LEAST_S, drawn_s)) for most in (each.seconds, HELD_OUT_S))
         # sources that play the teacher at each draw need only the power of its output here
-        factor = 1 if name == "starts" or model.knobs else each.oversampling
-        high = name == "high_playing"
-        x = audio if audio is not None and not high else _synthetic(seconds, sample_rate, TRAINING_SEED, high)
-        training, own = played(x, factor)
-        held_out, _ = played(_synthetic(other_s, sample_rate, HELD_OUT_SEED, high), factor)
+        alike = config.music if name == "starts" and config.music else each
+        high, factor = name == "high_playing", 1 if model.knobs else alike.oversampling
+        training, own = played(seconds, TRAINING_SEED, high, factor)
+        held_out, _ = played(other_s, HELD_OUT_SEED, high, factor)
         found[name] = Played(training, held_out, own if factor > 1 else None)
     return found
 

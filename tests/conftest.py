@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -87,3 +89,15 @@ def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
     few = functools.partial(measuring.measure, sine_set=evaluation.SineSet((60, 61), (-18.0,)))
     monkeypatch.setattr(measuring, "measure", few)
     monkeypatch.setattr(report, "write", lambda *arguments: [])
+
+
+@pytest.fixture
+def tones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets without music, for tests of other things: more than half of such a test is compilation."""
+    from jaxalias.config import presets
+
+    def without_music(preset: Callable[[Any], Any], model: Any) -> Any:
+        return preset(model).model_copy(update={"music": None, "high_playing": None, "starts": None})
+
+    for name, preset in presets.PRESETS.items():
+        monkeypatch.setitem(presets.PRESETS, name, functools.partial(without_music, preset))

@@ -119,7 +119,7 @@ REFUSED: dict[tuple[str, str], str] = {
 """What is refused, and the words."""
 SHORT = {
     "finetune": ("WaveNet, current", "A2", "ConvNet", "NAM LSTM", "SimpleRNN GRU with a knob", "PyTorch LSTM"),
-    "sweep": ("WaveNet, current", "SimpleRNN LSTM"),
+    "sweep": ("WaveNet, current",),
     "listening_test": ("A2", "Linear", "SimpleRNN GRU with a knob"),
     "corrective_filter": ("A2", "Linear", "SimpleRNN GRU with a knob"),
 }

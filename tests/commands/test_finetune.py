@@ -187,6 +187,7 @@ def test_a_checkpoint_is_due_a_minute_after_the_last_one(monkeypatch):
     assert [done for done in range(1, 41) if is_due(done)] == [20, 40]
 
 
+@pytest.mark.usefixtures("tones_alone")
 def test_a_loss_that_was_not_finite_is_null_in_the_result(tmp_path, monkeypatch, quick_report):
     """A run that went on from its average ends like any other."""
     prepare = run.prepare

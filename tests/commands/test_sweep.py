@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from in_process import ALIASING, little_music
+from in_process import ALIASING, with_little_music
 from model_files import lstm, wavenet
 
 import weights_import
@@ -32,7 +32,7 @@ def typed(monkeypatch, capsys):
     """Run the command in this process: exit code, stdout, stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        little_music(monkeypatch)
+        with_little_music(monkeypatch)
         monkeypatch.setattr("sys.argv", ["sweep.py", *map(str, arguments)])
         try:
             command_line.run(sweep.main)
@@ -45,8 +45,8 @@ def typed(monkeypatch, capsys):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Two tones and no alias-to-signal ratios; counts the trainings and measurements."""
+def quick(monkeypatch, tones_alone):
+    """No music, two tones and no alias-to-signal ratios; counts the trainings and measurements."""
     calls = {"trained": 0, "measured": 0}
     fine_tune = fine_tuning.fine_tune
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from in_process import EXACT, little_music, run_command, run_in_process
+from in_process import EXACT, run_command, run_in_process, with_little_music
 from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
 
@@ -52,7 +52,7 @@ def test_a_run_is_given_the_recording_or_without_one_the_projects_signal(tmp_pat
     network, x = source.network, np.random.default_rng(1).uniform(-0.5, 0.5, LEAST)
     given: list[plan.Task] = []
     monkeypatch.setattr(run, "prepare", lambda model, tasks, *rest: given.extend(tasks))
-    little_music(monkeypatch)
+    with_little_music(monkeypatch)
     task = Task("amp", network, network, balanced(network.config), "", tmp_path)
     fine_tuning.prepare([task._replace(audio=Audio((), x, "")), task])
     recorded, made = (found.music for found in given)
@@ -81,7 +81,7 @@ def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
     tmp_path, monkeypatch, capsys, quick_report
 ):
     heard = {}
-    little_music(monkeypatch)
+    with_little_music(monkeypatch)
     play_music = library.play_music
 
     def listen(model, params, config, sample_rate, audio=None):

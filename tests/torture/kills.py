@@ -29,15 +29,14 @@ sys.argv[0] = "finetune.py"
 command_line.run(finetune.main)
 """
 """The command with a checkpoint after every update, so that the test need not wait for a minute; it measures little."""
-LITTLE_MUSIC = """
+LITTLE_MUSIC = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import little_music
 from jaxalias import fine_tuning
-from jaxalias.training import plan
-def play_music(model, params, config, *rest, play=fine_tuning.play_music):
-    short = {name: each.model_copy(update={"seconds": 2.0}) for name, each in plan.music_of(config).items()}
-    return play(model, params, config.model_copy(update=short), *rest)
-fine_tuning.play_music, fine_tuning.HELD_OUT_S = play_music, 1.0
+fine_tuning.play_music, fine_tuning.HELD_OUT_S = little_music.play_music, little_music.HELD_OUT_S
 """
-"""Before the program: seconds of music. The command itself cannot go on with such a run: its music differs."""
+"""Before the program."""
 GAIN = 200.0  # of the input of the models, which then alias and are trained
 LONGEST_S = 1800.0
 
