@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import little_music
 import numpy as np
 import pytest
 import soundfile
@@ -12,7 +13,6 @@ from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
 
 import weights_import
-from jaxalias import fine_tuning as library
 from jaxalias.commands import fine_tuning, finetune
 from jaxalias.commands.errors import BadInputError
 from jaxalias.commands.fine_tuning import Audio, Task
@@ -81,15 +81,14 @@ def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
     tmp_path, monkeypatch, capsys, quick_report
 ):
     heard = {}
-    with_little_music(monkeypatch)
-    play_music = library.play_music
+    play_music = little_music.play_music
 
     def listen(model, params, config, sample_rate, audio=None):
         found = play_music(model, params, config, sample_rate, audio)
         heard[sample_rate] = found["music"].training
         return found
 
-    monkeypatch.setattr(library, "play_music", listen)
+    monkeypatch.setattr(little_music, "play_music", listen)
     amps = lstm(tmp_path / "a.json", 200.0), wavenet(tmp_path / "b.nam")
     riff = recording(tmp_path / "riff.wav", 2 * LEAST)
     arguments = ["--model", *amps, "--run-dir", tmp_path / "runs", *EXACT, "--quiet", "--train-audio"]
