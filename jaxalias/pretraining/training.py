@@ -20,7 +20,7 @@ from jaxalias.losses.terms import Term
 from jaxalias.models import Model
 from jaxalias.signals import dsp
 from jaxalias.signals.recordings import Pair
-from jaxalias.training import run, students
+from jaxalias.training import program, run, students
 from jaxalias.training.run import Run
 from jaxalias.training.sources import Batch, Known, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
@@ -61,7 +61,7 @@ def prepare(
     segments = source(model, config, sample_rate, int(material.ends[-1]), _in_turn(validation, length))
     mesh = students.mesh_for(1)
     return run.assemble(
-        run.compiled(model, (segments,), config, mesh),
+        program.compiled(model, (segments,), config, mesh),
         mesh,
         config,
         initial=[model.init(jax.random.key(config.seed))],

@@ -26,7 +26,7 @@ from small_runs import (
 from jaxalias import models
 from jaxalias.config import LossConfig, LowpassConfig, SineConfig, presets
 from jaxalias.signals import phase
-from jaxalias.training import loop, plan, run
+from jaxalias.training import loop, plan, program, run
 from jaxalias.training.plan import Played, Task
 from jaxalias.training.sources import tones
 
@@ -52,7 +52,7 @@ def test_no_two_draws_of_a_run_share_a_key() -> None:
     """Of none of the streams, of none of three seeds; and no key is that of a seed itself, which is folded."""
     seeds = [jax.random.key(seed) for seed in range(3)]
     keys = [
-        data(run.stream(seed, name, number)) for seed in seeds for name in STREAMS for number in (*range(50), 2**31)
+        data(program.stream(seed, name, number)) for seed in seeds for name in STREAMS for number in (*range(50), 2**31)
     ]
     keys += map(data, seeds)
     assert len(set(keys)) == len(keys) == 3 * (len(STREAMS) * 51 + 1)
@@ -70,14 +70,14 @@ def test_every_source_of_a_preset_has_a_stream_of_its_own(preset: Any) -> None:
 def test_a_source_draws_from_its_stream_and_the_signs_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys that a run takes are those of its streams, each once."""
     taken: list[tuple[str, Any]] = []
-    stream = run.stream
+    stream = program.stream
 
     def noted(key: Any, name: str, number: Any) -> Any:
         found = stream(key, name, number)
         jax.debug.callback(lambda value: taken.append((name, data(value))), found)
         return found
 
-    monkeypatch.setattr(run, "stream", noted)
+    monkeypatch.setattr(program, "stream", noted)
     prepared = prepare(CONFIG.model_copy(update={"updates": 4, "music": music_config(frames=1)}), WAVENET).run
     loop.advance(prepared, loop.begin(prepared))
     jax.effects_barrier()
