@@ -59,10 +59,8 @@ def prepare(
     dsp.require_precision(config.precision)
     material, held_out = (_joined(pairs, config) for pairs in (training, validation))
     segments = source(model, config, sample_rate, int(material.ends[-1]), _in_turn(validation, length))
-    mesh = students.mesh_for(1)
     return run.assemble(
-        program.compiled(model, (segments,), config, mesh),
-        mesh,
+        program.compiled(model, (segments,), config, students.mesh_for(1)),
         config,
         initial=[model.init(jax.random.key(config.seed))],
         known=[Known((), {segments.name: material}, {segments.name: held_out})],

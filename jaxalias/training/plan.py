@@ -108,7 +108,8 @@ def known_of(model: Model, task: Task, settling: int, sample_rate: int) -> Known
             chances[name] = music.chances(config, part.y, own, sample_rate, settling)
     teacher = models.cast(task.teacher, task.config.precision)
     if task.config.sines.importance:
-        chances["tones"] = periodic_tones.chances(model, teacher, shared(task.config), sample_rate)
+        settings = shared(task.config)  # compiled once for all seeds and weights
+        chances["tones"] = periodic_tones.chances(model, teacher, settings, sample_rate)
     return Known(teacher, training, held_out, chances)
 
 

@@ -42,6 +42,7 @@ class Compiled(NamedTuple):
     """The functions of a program, compiled at their first call. All data of a run are arguments."""
 
     sources: tuple[Source, ...]
+    mesh: Mesh  # of the devices of all arrays
     start: Callable[..., Student]  # keys, known, parameters, learning rates
     draw: Callable[..., Batch]  # index of the source, keys, known, number of the batch
     begin: Callable[..., State]  # index of the source, parameters, batch
@@ -63,6 +64,7 @@ def compiled(model: Model, every: tuple[Source, ...], config: FineTuneConfig | P
     apart, whole = students.layout(mesh, students=True), students.layout(mesh, students=False)
     return Compiled(
         every,
+        mesh,
         start=jax.jit(partial(_start, program), out_shardings=apart),
         draw=jax.jit(partial(_draw, program), static_argnums=0, out_shardings=apart),
         begin=jax.jit(partial(_begin, program), static_argnums=0, out_shardings=apart),

@@ -35,11 +35,15 @@ class Run(NamedTuple):
     begin: tuple[Callable[[Params, Batch], State], ...]  # memories before the first frame of a batch
     update: Callable[[Student, Sequence[Batch], Any], tuple[Student, dict[str, Array]]]
     validate: Callable[[Params], dict[str, Array]]
-    sources: tuple[Source, ...]
     config: FineTuneConfig | PretrainConfig  # of the first student; all students agree in what the loop needs
     rates: tuple[float, ...]  # the learning rate in each student's config
     held_out: tuple[Batch, ...]  # the validation batches
     compiled: Compiled  # the functions behind those above, shared with other runs of the same settings
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources of the program."""
+        return self.compiled.sources
 
 
 def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model: Model | None = None) -> Run:
@@ -69,7 +73,6 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
     settling = plan.settling_of(model, config, sample_rate)
     prepared = assemble(
         functions,
-        mesh,
         config,
         initial=[task.teacher if task.initial is None else task.initial for task in tasks],
         known=[plan.known_of(teacher_model, task, settling, sample_rate) for task in tasks],
@@ -94,7 +97,6 @@ def _fine_tuning(model: Model, teacher_model: Model, shared: FineTuneConfig, sam
 
 def assemble(
     functions: Compiled,
-    mesh: Mesh,
     config: FineTuneConfig | PretrainConfig,
     *,
     initial: Sequence[Params],
@@ -107,7 +109,6 @@ def assemble(
 
     Args:
         functions: of the program.
-        mesh: of its devices.
         config: of the first student.
         initial: parameters.
         known: the first argument of the sources' `complete`.
@@ -118,7 +119,7 @@ def assemble(
     Raises:
         ValueError: a curvature that takes gigabytes.
     """
-    apart = students.layout(mesh, students=True)
+    apart = students.layout(functions.mesh, students=True)
 
     def stacked(trees: Sequence[Any]) -> Any:
         return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), apart)
@@ -137,7 +138,6 @@ def assemble(
         begin=tuple(partial(functions.begin, index) for index in each),
         update=lambda student, batches, number: functions.update(student, heavy, keys, batches, number),
         validate=lambda params: functions.validate(heavy, params, held_out),
-        sources=functions.sources,
         config=config,
         rates=tuple(rates),
         held_out=tuple(held_out),
