@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxalias import models
 from jaxalias.evaluation import host, metrics
-from jaxalias.models import Model, Params
+from jaxalias.models import Model, Params, feedforward
 from jaxalias.signals import sines
 from jaxalias.signals.dsp import db_to_amplitude, midi_to_hz, power_to_db, require_precision
 from jaxalias.targets import harmonics
@@ -26,8 +26,9 @@ from jaxalias.training import students
 PERFECT = "no dB value: the model is compared with itself, a perfect match"
 METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
 SETTLING_S, ANALYSED_S = 0.2, 1.0
-_BLOCK = 1 << 18  # samples of a signal at once; limits the memory for long clips
-_BATCH_BLOCK = 1 << 20  # samples of all signals at once, for models that store inner states of all samples
+_BLOCK = 1 << 18  # samples of a signal in one call; limits the memory for long clips
+_BATCH_BLOCK = 1 << 20  # samples of all signals in one call, for models that store inner states of all samples
+_GRAIN = 1 << 12  # calls of a network without recurrence have multiples of it, so that few shapes are compiled
 _ALIAS_TONES = ((1319.0, (1,)), (2633.0, (1,)), (4999.0, (1,)), (101.0, (11, 13)), (101.0, (41, 47)))
 """(Hz, multiples of it): single tones as in Sato and Smith, and two pairs of tones with a common spacing."""
 
@@ -76,17 +77,34 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
     cast = models.cast(params, precision)
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
-        run = partial(_run, model.apply, students.mesh_for(1, local=True))
-        state, parts = model.initial_state(cast, x.shape[0], knobs), []
-        longest = _BLOCK if model.receptive_field else min(_BLOCK, max(1, _BATCH_BLOCK // x.shape[0]))
-        block = math.ceil(x.shape[1] / math.ceil(x.shape[1] / longest))  # equal lengths, so one compilation
-        for start in range(0, x.shape[1], block):
-            with jax.default_device(None):  # the model runs on the default device, not on the measuring one
-                y, state = run(cast, x[:, start : start + block].astype(precision), state)
-            parts.append(jax.device_put(y, host.measuring_device()).astype(jnp.float64))
-        return jnp.concatenate(parts, axis=1)
+        mesh = students.mesh_for(1, local=True)
+        everywhere = jax.device_put(cast, students.layout(mesh, students=False))
+        signals, (batch, samples) = np.asarray(x, precision), x.shape
+        rows, block = _shape_of_a_call(model, batch, samples, mesh.size)
+        outputs = np.empty((math.ceil(batch / rows) * rows, math.ceil(samples / block) * block))
+        for first in range(0, batch, rows):
+            state = model.initial_state(cast, rows, knobs)
+            for start in range(0, samples, block):
+                part = signals[first : first + rows, start : start + block]
+                missing = (0, rows - part.shape[0]), (0, block - part.shape[1])
+                with jax.default_device(None):  # the model runs on the default device, not on the measuring one
+                    y, state = _run(model.apply, mesh, everywhere, np.pad(part, missing), state)
+                outputs[first : first + rows, start : start + block] = y
+        return jax.device_put(outputs[:batch, :samples], host.measuring_device())
 
     return play
+
+
+def _shape_of_a_call(model: Model, batch: int, samples: int, devices: int) -> tuple[int, int]:
+    """Rows and samples of each call of a network; the last rows and samples are padded with silence.
+
+    All calls for one signal are equally long. A CPU computes the rows of a network without recurrence one after the
+    other (`models.feedforward`), so a call has one row for each device. Other calls have all rows.
+    """
+    alone = model.receptive_field is not None and feedforward.one_by_one()
+    longest = _BLOCK if model.receptive_field is not None else min(_BLOCK, max(1, _BATCH_BLOCK // batch))
+    block = math.ceil(samples / math.ceil(samples / longest))
+    return (devices, math.ceil(block / _GRAIN) * _GRAIN) if alone else (batch, block)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -161,16 +179,15 @@ def alias_to_signal(candidate: Candidate, sample_rate: int, level_db: float = -1
     """
     length = metrics.prime_length(sample_rate)
     time = np.arange(-round(SETTLING_S * sample_rate), length)
+    spacings = [(round(base_hz * length / sample_rate), multiples) for base_hz, multiples in _ALIAS_TONES]
+    inside = [(spacing, multiples) for spacing, multiples in spacings if 2 * spacing * max(multiples) < length]
+    x = [sum(np.sin(2 * np.pi * (spacing * m * time % length) / length) for m in each) for spacing, each in inside]
+    outputs = candidate.play(jnp.asarray(db_to_amplitude(level_db) * np.stack(x)))[:, -length:]
     rows = []
-    for base_hz, multiples in _ALIAS_TONES:
-        spacing = round(base_hz * length / sample_rate)
-        if 2 * spacing * max(multiples) >= length:
-            continue
-        tones = [np.sin(2 * np.pi * (spacing * m * time % length) / length) for m in multiples]
-        y = candidate.play(jnp.asarray(db_to_amplitude(level_db) * sum(tones))[None])[0, -length:]
+    for (spacing, multiples), y in zip(inside, np.asarray(outputs), strict=True):
         row: dict[str, Any] = {"f0_hz": [spacing * m * sample_rate / length for m in multiples], "level_db": level_db}
         for name, highest_hz in (("full", None), ("below_20_khz", 20_000.0), ("below_16_khz", 16_000.0)):
-            row[name] = power_to_db(metrics.alias_to_signal(np.asarray(y), spacing, sample_rate, highest_hz))
+            row[name] = power_to_db(metrics.alias_to_signal(y, spacing, sample_rate, highest_hz))
         rows.append(row)
     return rows
 

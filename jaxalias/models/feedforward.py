@@ -43,7 +43,7 @@ def apply(
     """
     inputs = jnp.concatenate([past, x], axis=1)
     samples = x.shape[1]
-    later = (samples - 1) // _BLOCK if one_by_one() and samples >= _LONG else 0  # blocks after the first
+    later = samples // _BLOCK if one_by_one() and samples >= _LONG else 0  # blocks after a first one, maybe the past
 
     @jax.checkpoint
     def block(memory: Memory | None, part: Float[Array, "s"]) -> tuple[Memory, Float[Array, "t"]]:
