@@ -2,8 +2,8 @@
 
 A student must be closer to the alias-free teacher than the teacher is, on sines and on music. Where the teacher's
 aliases are inaudible, the student's error must be inaudible too, and no more is required. A student is worse if one of
-these figures is worse: the NMR or the audible share of playing or of high playing, relative to the alias-free teacher
-(`played`), or the NMR-T of the sine set (the teacher's own NMR-T is its NMR-S).
+these figures is worse: the NMR or the audible share of playing, of high playing or of one of the user's clips, relative
+to the alias-free teacher (`played`), or the NMR-T of the sine set (the teacher's own NMR-T is its NMR-S).
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,13 +53,22 @@ def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
         teacher, student: entries of a record, both with "played".
     """
     found = []
-    for name, words in _SETS.items():
-        before, after = (model["played"][name]["alias_free"] for model in (teacher, student))
+    for words, before, after in _compared(teacher, student):
         found += _worse_nmr(f"NMR of {words}", after["NMR"], before["NMR"])
         if after["audible"] > max(before["audible"], INAUDIBLE_SHARE):
             shares = f"{_percent(after['audible'])} against {_percent(before['audible'])}"
             found.append(f"audible frames of {words} ({shares})")
     return found + _worse_nmr("NMR-T on sines", student["metrics"]["NMR-T"], teacher["metrics"]["NMR-T"])
+
+
+def _compared(teacher: dict[str, Any], student: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What both models played, in words, with the figures of each. Clips shorter than one frame are left out."""
+    for name, words in _SETS.items():
+        yield words, teacher["played"][name]["alias_free"], student["played"][name]["alias_free"]
+    clips = ((model.get("audio") or {}).get("clips", ()) for model in (teacher, student))
+    for before, after in zip(*clips, strict=True):
+        if after["alias_free"]["audible"] is not None:
+            yield f"the clip {after['name']}", before["alias_free"], after["alias_free"]
 
 
 def nam_comment(esr: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 from jaxalias.evaluation import verdict
 
 
-def figures(nmr: float | None, audible: float, esr: float | None = -30.0) -> dict[str, Any]:
+def figures(nmr: float | None, audible: float | None, esr: float | None = -30.0) -> dict[str, Any]:
     return {"ESR": esr, "NMR": nmr, "audible": audible}
 
 
@@ -62,6 +62,25 @@ def test_one_figure_that_is_worse_is_said_and_the_teacher_kept(changed: dict[str
     student = entry("student", given["playing"], given["high"], given["nmr_t"])
     assert verdict.worse(TEACHER, student) == [words]
     assert f"It is worse than its teacher in {words}: keep the teacher." in one(TEACHER, student)
+
+
+def clip(name: str, of_it: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "ESR": -20.0, "self": of_it, "alias_free": of_it}
+
+
+def test_a_clip_of_ones_own_counts_as_what_is_played() -> None:
+    """A recorded bass may be audible where the project's own set is not. A clip of less than a frame has no figures."""
+
+    def with_clips(model: dict[str, Any], *bass_and_riff: dict[str, Any]) -> dict[str, Any]:
+        every = zip(("bass", "riff", "click"), (*bass_and_riff, figures(None, None)), strict=True)
+        return {**model, "audio": {"clips": [clip(name, of_it) for name, of_it in every]}}
+
+    teacher = with_clips(TEACHER, figures(-29.0, 0.0), figures(-40.0, 0.0))
+    worse = with_clips(GOOD, figures(-11.0, 0.28), figures(-20.0, 0.01))
+    words = "audible frames of the clip bass (28 % against 0 %)"
+    assert verdict.worse(teacher, worse) == [words]
+    assert f"It is worse than its teacher in {words}: keep the teacher." in one(teacher, worse)
+    assert "use it" in one(teacher, with_clips(GOOD, figures(-11.0, 0.02), figures(None, 0.0)))
 
 
 def test_what_stays_inaudible_is_no_loss() -> None:
