@@ -10,6 +10,7 @@ estimate or not.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -141,9 +142,14 @@ def of_music(config: LossConfig, sample_rate: float, name: str) -> tuple[Term, .
         >>> [term.name for term in of_music(LossConfig(), 44_100, "music")]
         ['music ESR', 'music NMR']
     """
+    return tuple(term._replace(name=f"{name} {term.name}") for term in _of_any_music(config, sample_rate))
+
+
+@lru_cache(maxsize=16)
+def _of_any_music(config: LossConfig, sample_rate: float) -> tuple[Term, ...]:
+    """Sources with the same config have the same functions, so that one loop can compute their rows."""
     taps = _emphasis(config, sample_rate)
-    terms = esr(config.esr, taps, lambda target, power: power), nmr_of_error(config.nmr, taps, sample_rate)
-    return tuple(term._replace(name=f"{name} {term.name}") for term in terms)
+    return esr(config.esr, taps, lambda target, power: power), nmr_of_error(config.nmr, taps, sample_rate)
 
 
 def own_power(target: Float[Array, "b t"], about: Any) -> Float[Array, "b"]:

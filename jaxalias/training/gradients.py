@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxalias.losses import terms as loss_terms
 from jaxalias.models import Params, State
-from jaxalias.training.sources import Frame, Source, play_together
+from jaxalias.training.sources import Frame, Source, play_together, together
 
 Spread = Callable[[Callable, Any, Any], Callable]
 """(f, axes in, axes out) -> f on every device's share of the rows (`jaxalias.training.students.over_rows`)."""
@@ -27,6 +27,15 @@ class Learned(NamedTuple):
     probes: Params | None  # samples of the curvature, rows first; the mean of their outer products is the curvature
     values: dict[str, Array]  # the loss and its terms by name
     memories: tuple[State, ...]  # state of the model after the frame, for each source
+
+
+class Row(NamedTuple):
+    """A row of a source, or all its rows, before the gradient."""
+
+    weights: list[Array]  # of the terms, in their order
+    frame: Frame
+    memory: State
+    key: Array  # of the random signs
 
 
 Learn = Callable[[Params, dict[str, Any], Sequence[Frame], Sequence[State], Key[Array, ""], Any], Learned]
@@ -91,38 +100,50 @@ def row_by_row(
     def learn(
         params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
     ) -> Learned:
-        gradients, probes, after = [], [], []
-        values: dict[str, Array] = {}
         sampled = jnp.asarray(is_sampled(number))
-        for index, (source, frame, memory) in enumerate(zip(sources, frames, memories, strict=True)):
-            keys = jax.random.split(jax.random.fold_in(key, index), source.rows)
 
-            def rows(params: Params, weights: dict, sampled: Array, *row: Any, source: Source = source) -> Any:
-                return each_row(lambda one: _learn_row(source, params, weights, sampled, *one), row)
+        def rows_of(index: int, source: Source, frame: Frame, memory: State) -> Row:
+            own = [jnp.full(source.rows, weights[term.name], frame.targets.dtype) for term in source.terms]
+            return Row(own, frame, memory, jax.random.split(jax.random.fold_in(key, index), source.rows))
 
-            found = spread(rows, (-1, -1, -1, 0, 0, 0), 0)(params, weights, sampled, frame, memory, keys)
-            gradient, probe, parts, later = found
-            share = math.sqrt(all_rows / source.rows)
-            gradients.append(jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient))
-            probes.append(jax.tree.map(lambda u, share=share: share * u, probe))
+        def learn_rows(first: int, rows: Row) -> tuple:
+            def share(params: Params, sampled: Array, *rows: Any) -> Any:
+                return each_row(lambda row: _learn_row(sources[first], params, sampled, Row(*row)), rows)
+
+            return spread(share, (-1, -1, 0, 0, 0, 0), 0)(params, sampled, *rows)
+
+        each = zip(range(len(sources)), sources, frames, memories, strict=True)
+        rows = [rows_of(*one) for one in each]
+        learned = together([_computation(*one) for one in zip(sources, rows, strict=True)], rows, learn_rows)
+        gradients, probes, measures, after = zip(*learned, strict=True)
+        means = [jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient) for gradient in gradients]
+        scales = [math.sqrt(all_rows / source.rows) for source in sources]
+        scaled = [jax.tree.map(lambda u, s=s: s * u, probe) for s, probe in zip(scales, probes, strict=True)]
+        values: dict[str, Array] = {}
+        for source, parts, frame in zip(sources, measures, frames, strict=True):
             values |= _values(source, parts, frame)
-            after.append(later)
         every = [term for source in sources for term in source.terms]
         return Learned(
-            jax.tree.map(lambda *parts: sum(parts), *gradients),
-            jax.tree.map(lambda *parts: jnp.concatenate(parts), *probes),
+            jax.tree.map(lambda *parts: sum(parts), *means),
+            jax.tree.map(lambda *parts: jnp.concatenate(parts), *scaled),
             {"loss": loss_terms.total(every, values, weights), **values},
-            tuple(after),
+            after,
         )
 
     return learn
 
 
-def _learn_row(
-    source: Source, params: Params, weights: dict, sampled: Array, frame: Frame, memory: State, key: Array
-) -> tuple:
-    """Gradient, sample of the curvature, measures and memory of one row."""
-    frame, memory = jax.tree.map(lambda a: a[None], (frame, memory))  # a batch of one
+def _computation(source: Source, rows: Row) -> tuple:
+    """Equal for sources whose rows one loop can compute: the same functions, arrays of the same shapes."""
+    leaves, structure = jax.tree.flatten(rows)
+    functions = [(term.residuals, term.reduce) for term in source.terms]
+    return source.play, *functions, structure, *(leaf.shape[1:] for leaf in leaves)
+
+
+def _learn_row(source: Source, params: Params, sampled: Array, row: Row) -> tuple:
+    """Gradient, sample of the curvature, measures and memory of one row of this source or of one like it."""
+    frame, memory = jax.tree.map(lambda a: a[None], (row.frame, row.memory))  # a batch of one
+    weights = {term.name: weight for term, weight in zip(source.terms, row.weights, strict=True)}
 
     def residuals(estimate: Float[Array, "b t"]) -> list[Array]:
         return [_residuals(term)(estimate, frame.targets, frame.about) for term in source.terms]
@@ -134,7 +155,7 @@ def _learn_row(
     found, pull_residuals = jax.vjp(residuals, estimate)
     parts, pull_squares = jax.vjp(lambda every: [loss_terms.squares(r) for r in every], found)
     slopes = jax.grad(loss)(parts)
-    signs = [_signs(k, s, r) for k, s, r in zip(jax.random.split(key, len(found)), slopes, found, strict=True)]
+    signs = [_signs(k, s, r) for k, s, r in zip(jax.random.split(row.key, len(found)), slopes, found, strict=True)]
     gradient = pull(*pull_residuals(*pull_squares(slopes)))[0]
     probe = jax.lax.cond(
         sampled, lambda: pull(*pull_residuals(signs))[0], lambda: jax.tree.map(jnp.zeros_like, gradient)

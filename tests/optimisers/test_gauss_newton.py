@@ -44,6 +44,7 @@ OF_TONES = LossConfig(
     nmr=NMRConfig(weight=0.05, phase="counts", reduction="pseudo_huber", knee=0.03), aliases=HINGE, lowpass=None
 )
 OF_MUSIC = LossConfig(esr=ESRConfig(weight=1.5), nmr=HINGE, lowpass=None)
+HIGH = LossConfig(esr=ESRConfig(weight=4.0), nmr=HINGE.model_copy(update={"weight": 0.3}), lowpass=None)
 NEWTON = CONFIG.model_copy(
     update={
         "updates": 40,
@@ -68,24 +69,35 @@ class Begun(NamedTuple):
     frames: list[sources.Frame]
     memories: list[models.State]
     learn: gradients.Learn  # row by row; the number of an update below 0 has no sample
+    loops: list[Any]  # one entry for every loop over rows that JAX traced
 
 
 def begun(kind: Kind) -> Begun:
-    """Of tones and music; a recurrent model has tones that are no cycles, and a state to carry on."""
-    config = NEWTON.model_copy(update={"precision": "float64"})
+    """Of tones, music and high playing; a recurrent model has tones that are no cycles, and a state to carry on.
+
+    The functions are those of a program, which has fixed weights.
+    """
+    high = music_config(1, 1, frame_s=2 * FRAME / RATE, loss=HIGH)
+    config = NEWTON.model_copy(update={"precision": "float64", "high_playing": high})
     if kind is LSTM:
         loss = OF_TONES.model_copy(update={"aliases": None})
         config = config.model_copy(update={"sines": CONFIG.sines, "loss": loss})
     model, (task,) = models.build(kind), tasks_of(config, kind)
-    every = plan.sources_of(model, model, config, RATE)
+    every = plan.sources_of(model, model, plan.shared(config), RATE)
     known = plan.known_of(model, task, plan.settling_of(model, config, RATE), RATE)
     params = jax.tree.map(lambda a: 1.1 * a, known.teacher)
     batches = [source.complete(known, source.draw(known, jax.random.key(1))) for source in every]
     memories = [source.begin(params, batch.lead_in) for source, batch in zip(every, batches, strict=True)]
     spread = partial(students.over_rows, students.mesh_for(1))
-    learn = gradients.row_by_row(every, spread, partial(models.each_row, model), lambda number: number >= 0)
+    loops: list[Any] = []
+
+    def each_row(f: Any, rows: Any) -> Any:
+        loops.append(f)
+        return models.each_row(model, f, rows)
+
+    learn = gradients.row_by_row(every, spread, each_row, lambda number: number >= 0)
     weights = plan.weights_of(model, config, RATE)
-    return Begun(every, params, weights, [sources.frame(batch, 0) for batch in batches], memories, learn)
+    return Begun(every, params, weights, [sources.frame(batch, 0) for batch in batches], memories, learn, loops)
 
 
 @pytest.mark.parametrize("kind", [LSTM, WAVENET], ids=lambda kind: kind.kind)
@@ -98,7 +110,8 @@ def test_gradients_of_rows_add_up_to_that_of_the_loss(kind: Kind) -> None:
     wanted, found, unsampled = jax.jit(whole)(*arguments, 0), learn(*arguments, 0), learn(*arguments, -1)
     for ours, right in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(wanted.gradient), strict=True):
         np.testing.assert_allclose(ours, right, rtol=0, atol=1e-6 * np.abs(right).max())  # a recurrence amplifies
-    names = {"loss", "ESR", "NMR", "music ESR", "music NMR"} | ({"aliases"} if kind is WAVENET else set())
+    music = {f"{name} {term}" for name in ("music", "high_playing") for term in ("ESR", "NMR")}
+    names = {"loss", "ESR", "NMR"} | music | ({"aliases"} if kind is WAVENET else set())
     assert found.values.keys() == wanted.values.keys() == names
     for ours, right in zip(
         jax.tree.leaves((found.values, found.memories)), jax.tree.leaves((wanted.values, wanted.memories)), strict=True
@@ -107,6 +120,14 @@ def test_gradients_of_rows_add_up_to_that_of_the_loss(kind: Kind) -> None:
     jax.tree.map(np.testing.assert_array_equal, unsampled.gradient, found.gradient)
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(unsampled.probes))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(found.probes))
+
+
+def test_rows_of_sources_with_the_same_functions_share_a_loop() -> None:
+    """Music and high playing, whatever their weights; periodic tones are played in another way."""
+    given = begun(WAVENET)
+    assert [source.name for source in given.every] == ["tones", "music", "high_playing"]
+    jax.eval_shape(given.learn, given.params, given.weights, given.frames, given.memories, jax.random.key(2), 0)
+    assert len(given.loops) == 2
 
 
 def matrix_of(given: Begun, index: int) -> np.ndarray:
@@ -133,22 +154,22 @@ def matrix_of(given: Begun, index: int) -> np.ndarray:
 
 
 def test_probes_have_the_gauss_newton_matrix_of_the_whole_loss_as_their_mean_square() -> None:
-    """That of tones and music together, each source its part of it, from sums over the batch alone."""
+    """That of all sources together, each source its part of it, from sums over the batch alone."""
     given, count = begun(WAVENET), 300
 
     @jax.jit
     def product(key: jax.Array) -> jax.Array:
         learned = given.learn(given.params, given.weights, given.frames, given.memories, key, 0)
         u = jax.vmap(lambda tree: ravel_pytree(tree)[0])(learned.probes)
-        of_sources = jnp.split(u, [given.every[0].rows])
+        of_sources = jnp.split(u, np.cumsum([source.rows for source in given.every])[:-1])
         return jnp.stack([part.T @ part for part in of_sources]) / len(u)
 
     mean = sum(np.asarray(product(key)) for key in jax.random.split(jax.random.key(3), count)) / count
-    wanted = [matrix_of(given, index) for index in range(2)]
+    wanted = [matrix_of(given, index) for index in range(len(given.every))]
     for found, right in zip(mean, wanted, strict=True):
         assert np.linalg.norm(found - right) < 6 * np.trace(right) / np.sqrt(count)
         assert np.trace(found) == pytest.approx(np.trace(right), rel=0.25)
-    assert min(np.trace(part) for part in wanted) > 0.02 * max(np.trace(part) for part in wanted)  # both count
+    assert min(np.trace(part) for part in wanted) > 0.02 * max(np.trace(part) for part in wanted)  # all count
 
 
 def test_blocks_are_layers_and_come_back_whole() -> None:

@@ -6,7 +6,7 @@ Tones that repeat after a whole number of samples (`periodic_tones`) suit networ
 teacher's aliases are loud are drawn more often (`jaxalias.training.importance`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -104,19 +104,43 @@ def play_together(
     Returns:
         The estimates and the memories after the frame, for each source.
     """
-    groups: dict[Any, list[int]] = {}
-    for index, (source, rows) in enumerate(zip(sources, inputs, strict=True)):
-        groups.setdefault((source.play, tuple(leaf.shape[1:] for leaf in jax.tree.leaves(rows))), []).append(index)
-    estimates, after = list(inputs), list(memories)
-    for (play, _), members in groups.items():
-        rows, before = (_joined([parts[i] for i in members]) for parts in (inputs, memories))
-        played = spread(play, (-1, 0, 0), 0)(params, rows, before)
+    keys = [
+        (source.play, *(leaf.shape[1:] for leaf in jax.tree.leaves(rows)))
+        for source, rows in zip(sources, inputs, strict=True)
+    ]
+
+    def play(first: int, rows: tuple[Any, State]) -> tuple[Array, State]:
+        return spread(sources[first].play, (-1, 0, 0), 0)(params, *rows)
+
+    played = together(keys, list(zip(inputs, memories, strict=True)), play)
+    return [estimate for estimate, _ in played], [memory for _, memory in played]
+
+
+def together(keys: Sequence[Hashable], rows: Sequence[Any], f: Callable[[int, Any], Any]) -> list[Any]:
+    """The results of f for several batches. Batches with equal keys are joined, so that one call computes them.
+
+    Args:
+        keys: of each batch.
+        rows: each batch, a pytree of arrays with the rows first.
+        f: (index of the first of the joined batches, their rows) -> a pytree with the rows first.
+
+    Example:
+        >>> batches = [jnp.array([1, 2]), jnp.array([3]), jnp.array([4])]
+        >>> [double.tolist() for double in together("aba", batches, lambda first, rows: 2 * rows)]
+        [[2, 4], [6], [8]]
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    found = list(rows)
+    for members in groups.values():
+        results = f(members[0], _joined([rows[i] for i in members]))
         start = 0
         for i in members:
-            end = start + jax.tree.leaves(inputs[i])[0].shape[0]
-            estimates[i], after[i] = jax.tree.map(lambda a, s=start, e=end: a[s:e], played)
+            end = start + jax.tree.leaves(rows[i])[0].shape[0]
+            found[i] = jax.tree.map(lambda a, s=start, e=end: a[s:e], results)
             start = end
-    return estimates, after
+    return found
 
 
 def _joined(trees: Sequence[Any]) -> Any:
