@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxalias import models
 from jaxalias.evaluation import host, metrics
-from jaxalias.models import Model, Params, feedforward
+from jaxalias.models import Model, Params
 from jaxalias.signals import sines
 from jaxalias.signals.dsp import db_to_amplitude, midi_to_hz, power_to_db, require_precision
 from jaxalias.targets import harmonics
@@ -78,7 +78,6 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
 
     def play(x: Float[Array, "b t"]) -> Float[Array, "b t"]:
         mesh = students.mesh_for(1, local=True)
-        everywhere = jax.device_put(cast, students.layout(mesh, students=False))
         signals, (batch, samples) = np.asarray(x, precision), x.shape
         rows, block = _shape_of_a_call(model, batch, samples, mesh.size)
         outputs = np.empty((math.ceil(batch / rows) * rows, math.ceil(samples / block) * block))
@@ -88,7 +87,7 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
                 part = signals[first : first + rows, start : start + block]
                 missing = (0, rows - part.shape[0]), (0, block - part.shape[1])
                 with jax.default_device(None):  # the model runs on the default device, not on the measuring one
-                    y, state = _run(model.apply, mesh, everywhere, np.pad(part, missing), state)
+                    y, state = _run(model.apply, mesh, cast, np.pad(part, missing), state)
                 outputs[first : first + rows, start : start + block] = y
         return jax.device_put(outputs[:batch, :samples], host.measuring_device())
 
@@ -98,13 +97,12 @@ def player(model: Model, params: Params, precision: Any = "float32", knobs: Sequ
 def _shape_of_a_call(model: Model, batch: int, samples: int, devices: int) -> tuple[int, int]:
     """Rows and samples of each call of a network; the last rows and samples are padded with silence.
 
-    All calls for one signal are equally long. A CPU computes the rows of a network without recurrence one after the
-    other (`models.feedforward`), so a call has one row for each device. Other calls have all rows.
+    All calls for one signal are equally long. Where a model computes its rows one after the other, a call has one row
+    for each device. Other calls have all rows.
     """
-    alone = model.receptive_field is not None and feedforward.one_by_one()
     longest = _BLOCK if model.receptive_field is not None else min(_BLOCK, max(1, _BATCH_BLOCK // batch))
     block = math.ceil(samples / math.ceil(samples / longest))
-    return (devices, math.ceil(block / _GRAIN) * _GRAIN) if alone else (batch, block)
+    return (devices, math.ceil(block / _GRAIN) * _GRAIN) if models.one_by_one(model) else (batch, block)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

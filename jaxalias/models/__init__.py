@@ -118,8 +118,12 @@ def _positions(knobs: Any, count: int, batch: int) -> Array:
 
 def each_row(model: Model, f: Callable[[Any], Any], rows: Any) -> Any:
     """f of every row (the first axis of `rows`), sequential or parallel as in the model itself."""
-    one_by_one = model.receptive_field is not None and feedforward.one_by_one()
-    return jax.lax.map(f, rows) if one_by_one else jax.vmap(f)(rows)
+    return jax.lax.map(f, rows) if one_by_one(model) else jax.vmap(f)(rows)
+
+
+def one_by_one(model: Model) -> bool:
+    """True if the model computes its rows one after the other (`jaxalias.models.feedforward`)."""
+    return model.receptive_field is not None and feedforward.one_by_one()
 
 
 def dtype_of(params: Params) -> Any:
