@@ -48,10 +48,14 @@ def values_of(
 ) -> tuple[dict[str, Array], tuple[State, ...]]:  # fmt: skip
     """The loss and its terms, and the memories after the frames."""
     estimates, after = play_together(sources, params, [frame.inputs for frame in frames], memories, spread)
+    compared = [(estimate, frame.targets, frame.about) for estimate, frame in zip(estimates, frames, strict=True)]
+
+    def measure(first: int, rows: tuple) -> list[Any]:
+        return spread(lambda *row: [term.measure(*row) for term in sources[first].terms], (0, 0, 0), 0)(*rows)
+
+    alike = [_comparison(source, rows) for source, rows in zip(sources, compared, strict=True)]
     values: dict[str, Array] = {}
-    for source, frame, estimate in zip(sources, frames, estimates, strict=True):
-        measure = spread(lambda *row, source=source: [t.measure(*row) for t in source.terms], (0, 0, 0), 0)
-        parts = measure(estimate, frame.targets, frame.about)
+    for source, parts, frame in zip(sources, together(alike, compared, measure), frames, strict=True):
         values |= _values(source, parts, frame)
     every = [term for source in sources for term in source.terms]
     return {"loss": loss_terms.total(every, values, weights), **values}, tuple(after)
@@ -114,7 +118,8 @@ def row_by_row(
 
         each = zip(range(len(sources)), sources, frames, memories, strict=True)
         rows = [rows_of(*one) for one in each]
-        learned = together([_computation(*one) for one in zip(sources, rows, strict=True)], rows, learn_rows)
+        alike = [(source.play, *_comparison(source, own)) for source, own in zip(sources, rows, strict=True)]
+        learned = together(alike, rows, learn_rows)
         gradients, probes, measures, after = zip(*learned, strict=True)
         means = [jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient) for gradient in gradients]
         scales = [math.sqrt(all_rows / source.rows) for source in sources]
@@ -133,11 +138,11 @@ def row_by_row(
     return learn
 
 
-def _computation(source: Source, rows: Row) -> tuple:
-    """Equal for sources whose rows one loop can compute: the same functions, arrays of the same shapes."""
+def _comparison(source: Source, rows: Any) -> tuple:
+    """Equal for sources whose rows can be compared in one call: the same terms, arrays of the same shapes."""
     leaves, structure = jax.tree.flatten(rows)
-    functions = [(term.residuals, term.reduce) for term in source.terms]
-    return source.play, *functions, structure, *(leaf.shape[1:] for leaf in leaves)
+    functions = [(term.measure, term.residuals, term.reduce) for term in source.terms]
+    return *functions, structure, *(leaf.shape[1:] for leaf in leaves)
 
 
 def _learn_row(source: Source, params: Params, sampled: Array, row: Row) -> tuple:
