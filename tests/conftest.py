@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", renamed)
     compiled_anew = "ignore:Error (reading|writing) persistent compilation cache"  # while another process writes it
     config.addinivalue_line("filterwarnings", compiled_anew)
+    config.addinivalue_line("markers", "slow: over 15 s: commands that train, processes of their own, simulations")
     config.addinivalue_line("markers", "data: compares with third-party data (`data_dir`), given by JAXALIAS_DATA")
 
 

@@ -17,6 +17,7 @@ def code() -> list[str]:
     return ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_every_cell_runs_on_a_tiny_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_installed_program_says_its_version(program: Path, tmp_path: Path) -> No
     assert first == f"jaxalias {jaxalias.__version__}"
 
 
+@pytest.mark.slow
 def test_installed_program_fine_tunes_a_model_outside_the_checkout(program: Path, tmp_path: Path) -> None:
     model = lstm(tmp_path / "amp.json", 200.0)
     short = ("--updates", 20, "--batch-size", 2, "--quiet", "--run-dir", "run", "--json", "result.json")

@@ -27,6 +27,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_a_row_of_fast_makes_updates_of_all_its_students(monkeypatch):
     """Three updates of two small LSTMs, each with every source; A2 has its 23 layers."""
     monkeypatch.setitem(fast_updates.NETWORKS, "lstm", SMALL["lstm"])

@@ -1,6 +1,6 @@
 """The product of commands and kinds of model: each works, or is refused by name in one line with exit code 2.
 
-    JAXALIAS_EVERY_CELL=1 pytest tests/commands/test_every_model_in_every_command.py
+    JAXALIAS_EVERY_CELL=1 pytest -m "" tests/commands/test_every_model_in_every_command.py
 
 is all of it, some minutes. Without that, commands which do the same with a model as another one are tried on kinds
 that differ most (`SHORT`).
@@ -37,6 +37,7 @@ from jaxalias.evaluation import played
 SAMPLES = RATE // 2
 FEW = evaluation.SineSet((60, 61), (-18.0,))
 FEEDFORWARD = ("WaveNet, legacy", "WaveNet, current", "A2", "slimmable", "condition_dsp", "ConvNet", "Linear")
+TRAINING = ("finetune", "sweep")
 NOT_CONVERTED = "must be SimpleRNN or RTNeural JSON to be converted"
 
 
@@ -110,8 +111,8 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], Cell]] = {
 }
 REFUSED: dict[tuple[str, str], str] = {
     **{("convert", kind): NOT_CONVERTED for kind in (*FEEDFORWARD, "NAM LSTM", "PyTorch LSTM")},
-    **{(command, "Linear"): "a Linear model does not alias" for command in ("finetune", "sweep")},
-    **{(command, "slimmable"): "players may cut it to fewer channels" for command in ("finetune", "sweep")},
+    **{(command, "Linear"): "a Linear model does not alias" for command in TRAINING},
+    **{(command, "slimmable"): "players may cut it to fewer channels" for command in TRAINING},
     ("sweep", "A2"): "must hold one network for a sweep, got 2",
     ("convert", "RTNeural LSTM"): "must be 40 (Proteus) or 20 (NeuralPi)",
     ("convert", "RTNeural GRU with a knob"): "must be LSTM",
@@ -125,7 +126,7 @@ SHORT = {
 }
 """Of commands that play or train models as others do, and of kinds that are the same network in another format."""
 CELLS = [
-    (name, kind)
+    pytest.param(name, kind, marks=pytest.mark.slow if name in TRAINING and (name, kind) not in REFUSED else ())
     for name in COMMANDS
     for kind in KINDS
     if os.environ.get("JAXALIAS_EVERY_CELL") or kind in SHORT.get(name, KINDS) or (name, kind) in REFUSED

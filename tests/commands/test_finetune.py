@@ -32,6 +32,7 @@ def finished(tmp_path_factory):
     return folder, model, json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_result_has_what_the_interface_promises(finished):
     folder, _, result = finished
     assert result["updates"] == 130
@@ -50,6 +51,7 @@ def test_result_has_what_the_interface_promises(finished):
         assert (folder / "run" / name).stat().st_size > 100
 
 
+@pytest.mark.slow
 def test_student_loads_where_the_teacher_did_and_was_trained(finished):
     folder, model, result = finished
     source, student = weights_import.load(model), weights_import.load(folder / "student.json")
@@ -65,6 +67,7 @@ def test_student_loads_where_the_teacher_did_and_was_trained(finished):
     assert json.loads((folder / "run" / "result.json").read_text()) == result
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_run_ends_like_the_unbroken_one(finished, tmp_path):
     """Killed before the first checkpoint and after it; at a hundred random moments by `torture.kills`."""
     folder, model, _ = finished
@@ -152,6 +155,7 @@ def test_bad_argument_is_one_line_and_exit_2(arguments, words, tmp_path, monkeyp
     assert model.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -165,6 +169,7 @@ def test_folder_of_another_run_is_refused_by_key(finished, monkeypatch, capsys, 
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_full_disk_at_export_loses_nothing(finished, tmp_path, monkeypatch, capsys):
     folder, model, _ = finished
     kept = (folder / "student.json").read_bytes()
@@ -212,6 +217,7 @@ def test_a_loss_that_was_not_finite_is_null_in_the_result(tmp_path, monkeypatch,
     assert [record["loss"] is None for record in history] == [False, True, False, False]
 
 
+@pytest.mark.slow
 def test_two_hosts_with_one_command_line(finished, tmp_path):
     """One of them writes; what it writes is what one host alone finds, to rounding."""
     _, model, _ = finished

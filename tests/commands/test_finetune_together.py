@@ -13,6 +13,7 @@ import weights_import
 from jaxalias.commands import long_runs
 
 
+@pytest.mark.slow
 def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quick_report):
     """Two of one shape and one of another, two of them in a folder; the shape of the group is no part of a result."""
     (tmp_path / "amps").mkdir()
@@ -33,6 +34,7 @@ def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quic
             assert ours == pytest.approx(theirs, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tones_alone")
 def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report):
     monkeypatch.setattr(long_runs, "CHECKPOINT_EVERY_S", 0.0)
@@ -62,6 +64,7 @@ def test_a_model_that_diverges_stops_no_other(tmp_path, monkeypatch, capsys, qui
     assert not (tmp_path / "runs" / "bad" / "bad_antialiased.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tones_alone")
 def test_a_model_with_a_knob_is_trained_and_measured_at_five_positions(tmp_path, monkeypatch, quick_report):
     document = simple_rnn(inputs=2, hidden=4)
@@ -89,6 +92,7 @@ def container(tmp_path):
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tones_alone")
 def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, monkeypatch, quick_report, container):
     names = ("max_value_0.5", "max_value_1")
@@ -107,6 +111,7 @@ def test_the_models_of_a_container_are_trained_each_against_its_own(tmp_path, mo
     assert list(kept) == list(container)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tones_alone")
 def test_a_small_model_of_a_container_can_learn_from_the_largest(tmp_path, monkeypatch, quick_report, container):
     arguments = ["--model", tmp_path / "both.nam", "--run-dir", tmp_path / "run", "--updates", 40, "--batch-size", 2]

@@ -142,6 +142,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_from_recordings_to_a_model(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

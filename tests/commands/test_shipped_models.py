@@ -44,6 +44,7 @@ def test_it_aliases_audibly(name: str) -> None:
     assert record["models"][0]["metrics"]["NMR-S"] > 0
 
 
+@pytest.mark.slow
 @each_model
 def test_it_is_a_model_of_the_device_as_it_is(name: str) -> None:
     """On a signal that it was not trained on. Whoever changes a circuit has to train its models again."""

@@ -158,6 +158,7 @@ def test_the_options_in_the_recipes_are_options():
         assert point.config != base, text
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, typed, quick, monkeypatch):
     """Killed while it exports the third of four points; two models, one with a student to compare with."""
     models = [lstm(tmp_path / "a.json", ALIASING), lstm(tmp_path / "b.json", ALIASING / 2)]
@@ -212,6 +213,7 @@ def test_a_sweep_goes_on_where_it_was_killed_and_does_nothing_twice(tmp_path, ty
     assert after == after | before
 
 
+@pytest.mark.slow
 def test_points_that_share_a_program_are_what_they_are_alone(tmp_path, typed, quick):
     model = lstm(tmp_path / "a.json", ALIASING)
     options = [*TINY, "--set", "seed=0,1", "--set", "loss.nmr.weight=0.1,1", "--random", 3]
@@ -249,6 +251,7 @@ def test_a_program_is_shared_by_points_that_differ_in_seed_rate_and_loss_weights
     )
 
 
+@pytest.mark.slow
 def test_a_point_that_diverges_and_one_that_is_refused_stop_no_other(tmp_path, typed, quick):
     model = lstm(tmp_path / "a.json", ALIASING)
     command = ["--model", model, "--run-dir", tmp_path / "run", *TINY]

@@ -77,6 +77,7 @@ def test_a_batch_has_a_row_of_recordings_for_every_five_tones_or_what_the_preset
         assert (music and music.rows) == rows
 
 
+@pytest.mark.slow
 def test_models_of_two_rates_hear_one_recording_and_a_run_goes_on_with_no_other(
     tmp_path, monkeypatch, capsys, quick_report
 ):
@@ -134,6 +135,7 @@ def test_a_recording_that_will_not_do_is_one_line_and_exit_2(train, audio, words
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_a_model_with_knobs_hears_recordings_with_its_knobs_anywhere(tmp_path, monkeypatch, quick_report):
     (tmp_path / "amp.json").write_text(json.dumps(simple_rnn(inputs=2, hidden=4)))
     arguments = ["--model", tmp_path / "amp.json", "--train-audio", recording(tmp_path / "riff.wav")]

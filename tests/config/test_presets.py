@@ -76,6 +76,7 @@ def test_a_run_of_a_preset_compiles_once_and_resumes_bit_for_bit(preset: Preset,
     assert unbroken.history[0][0]["loss"] != unbroken.history[0][-1]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [LSTM, WAVENET], ids=lambda kind: kind.kind)
 def test_a_run_has_the_same_losses_without_64_bit_mode(kind: Kind) -> None:
     """The same tones, excerpts, silences and signs too: a run on a TPU is the same experiment."""

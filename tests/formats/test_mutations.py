@@ -10,6 +10,7 @@ REASONS = {"NAM": 60, "recurrent": 40, "PyTorch": 15}
 """Different keys that were named: damage that is always the same would find nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SHARES)
 def test_damaged_files_play_or_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     if kind == "PyTorch":

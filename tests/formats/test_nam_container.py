@@ -173,6 +173,7 @@ def pair(path: Path, scale: float = 1.0) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_compares_each_model_with_its_own_teacher(tmp_path: Path, monkeypatch: Any) -> None:
     teacher, student = pair(tmp_path / "t.nam"), pair(tmp_path / "s.nam", 0.9)
     few = ["--midi", 60, 61, "--levels", -6, "--quiet", "--json", tmp_path / "r.json"]

@@ -95,6 +95,7 @@ def test_small_signals_pass_as_through_the_linearised_circuit(name: str) -> None
     np.testing.assert_allclose(20 * np.log10(gain), 20 * np.log10(wanted), atol=DEVICE_SMALL_SIGNAL_DB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rate"), [("fuzz", 48_000), ("distortion", 44_100)])  # of both rates the worse
 def test_output_has_no_aliases_up_to_12_khz(name: str, rate: int) -> None:
     """NMR-S at -6 dB, whole periods of each tone in a quarter second: its FFT tells harmonics from all else exactly."""

@@ -34,7 +34,7 @@ def product() -> dict[str, Any]:
     """All cells, by pytest."""
     every = {**os.environ, "JAXALIAS_EVERY_CELL": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", PRODUCT],
+        [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", PRODUCT],
         env=every, capture_output=True, text=True, check=False,
     )  # fmt: skip
     *rest, last = done.stdout.splitlines() or [""]

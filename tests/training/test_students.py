@@ -49,6 +49,7 @@ def on_one_device() -> list[dict]:
     return finish(start("alone", 1))
 
 
+@pytest.mark.slow
 def test_eight_devices_share_37_rows(on_one_device: list[dict]) -> None:
     """All of them have some to do; the rows that fill up the last one's share count nowhere."""
     runs = finish(start("together", 8))
@@ -57,6 +58,7 @@ def test_eight_devices_share_37_rows(on_one_device: list[dict]) -> None:
     assert_same_numbers(runs, on_one_device)
 
 
+@pytest.mark.slow
 def test_two_processes(on_one_device: list[dict]) -> None:
     address = f"127.0.0.1:{free_port()}"
     both = [start("together", 2, address, process, 2) for process in range(2)]
