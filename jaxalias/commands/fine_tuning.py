@@ -1,10 +1,9 @@
 """The training behind `finetune.py` and `sweep.py`: networks that can share a program do, each with its checkpoints."""
 
 import hashlib
-import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,23 +66,32 @@ class Training(NamedTuple):
         return None if self.progress is None else float(str(self.progress.state.rate[0]))  # 0.004, also of a float32
 
 
-def load(paths: Sequence[Path], sample_rate: int | None = None) -> Iterator[ModelFile]:
-    """Files of models that can be fine-tuned, and whose results can go by the names of the files.
+Group = Sequence[tuple[Task, Checkpoints]]
+"""Tasks that are trained in one program, each with its checkpoints."""
 
-    Args:
-        sample_rate: of those that do not say theirs, in Hz.
-    """
-    stems = [path.stem for path in paths]
+
+def refuse_same_names(paths: Sequence[Path]) -> None:
+    """The results of several models go by the names of their files."""
+    known: set[str] = set()
     for path in paths:
-        if stems.count(path.stem) > 1:
+        if path.stem in known:
             raise BadInputError(
                 f"{path}: another model has the name {path.stem} too; results go by name, give it another"
             )
-    for path in paths:
-        source = reading.load_model(path, sample_rate)
-        with input_errors():
-            weights_import.require_trainable(source)
-        yield source
+        known.add(path.stem)
+
+
+def load(path: Path, sample_rate: int | None = None) -> ModelFile:
+    """A model that can be fine-tuned.
+
+    Args:
+        path: of its file.
+        sample_rate: Hz, if the file does not say its own.
+    """
+    source = reading.load_model(path, sample_rate)
+    with input_errors():
+        weights_import.require_trainable(source)
+    return source
 
 
 def read_audio(files: Sequence[Path], sample_rate: int, sines: SineConfig, channel: int | None = None) -> Audio:
@@ -120,38 +128,6 @@ def claim(task: Task) -> Checkpoints:
         identity["sample_rate"] = task.network.sample_rate
     with input_errors():
         return Checkpoints(task.run_dir, identity)
-
-
-Group = Sequence[tuple[Task, Checkpoints]]
-
-
-def in_step(claimed: Group, most: int | None = None) -> Iterator[tuple[Group, int]]:
-    """Tasks that can be trained in one program, and after which update they go on.
-
-    Together go those of one shape and sample rate that are equally far, if their configs allow it (`plan.shared`).
-    Where the last run was killed between two saves, those that are ahead go back to the checkpoint before.
-
-    Args:
-        most: tasks in one program.
-    """
-
-    def shape(entry: tuple[Task, Checkpoints]) -> str:
-        task = entry[0]
-        return repr((task.network.config, task.teacher.config, task.network.sample_rate, plan.shared(task.config)))
-
-    def at_most(group: Group) -> Iterator[Group]:
-        size = most or len(group)
-        yield from (group[start : start + size] for start in range(0, len(group), size))
-
-    alike = (list(group) for _, group in itertools.groupby(sorted(claimed, key=shape), key=shape))
-    for group in itertools.chain.from_iterable(map(at_most, alike)):
-        least = min(max(checkpoints.steps(), default=0) for _, checkpoints in group)
-        by_step: dict[int, list[tuple[Task, Checkpoints]]] = {}
-        for task, checkpoints in group:
-            steps = checkpoints.steps()
-            by_step.setdefault(least if least in steps else max(steps, default=0), []).append((task, checkpoints))
-        for step, together in by_step.items():
-            yield together, step
 
 
 def prepare(tasks: Sequence[Task]) -> run.Run:

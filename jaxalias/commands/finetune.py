@@ -1,8 +1,7 @@
 """Take the aliasing out of models: import, fine-tune, validate, export in the format that came in."""
 
 import functools
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,21 @@ from jaxalias.commands import (
     command_line,
     fine_tuning,
     hosts,
+    library,
     measuring,
-    outcome,
     overwriting,
     parsing,
     reading,
     writing,
 )
 from jaxalias.commands.errors import BadInputError
-from jaxalias.commands.fine_tuning import Task, Training
-from jaxalias.commands.outcome import Job
+from jaxalias.commands.fine_tuning import Audio, Task
+from jaxalias.commands.outcome import Heard, Job
 from jaxalias.config import FineTuneConfig, presets
 from jaxalias.config.presets import PRESETS
-from weights_import import Network
+from jaxalias.reporting import library as ranking
+from jaxalias.training.loop import DivergedError
+from weights_import import ModelFile, Network
 
 TONES_PER_MUSIC_ROW = 5  # at most, with --train-audio
 
@@ -36,35 +37,37 @@ def main() -> None:
     if args.distributed:
         hosts.join()
     with hosts.all_or_none():
-        jobs = list(plan(args))
+        jobs, left_out = plan(args)
         rates = {job.source.sample_rate for job in jobs}
         clips = {rate: measuring.load_clips(args.audio, (), rate, (args.channel, None)) for rate in rates}
         if args.train_audio:
             refuse_trained_on(args.audio, args.train_audio)
-        claimed = [(task, fine_tuning.claim(task)) for job in jobs for task in job.tasks]
+        heard = Heard({str(path): reading.digest(path) for path in args.audio}, clips)
+        claimed = [(job, [(task, fine_tuning.claim(task)) for task in job.tasks]) for job in jobs]
 
     if not args.quiet:  # else it stands in the result alone
         reading.tell_assumed(job.source for job in jobs)
-    several = len(jobs) > 1
-    results: dict[str, Training] = {}
-    records = []
-    for group, done in fine_tuning.in_step(claimed):
-        trained = fine_tuning.fine_tune(group, done, args.quiet)
-        results |= {task.label: result for (task, _), result in zip(group, trained, strict=True)}
-        for job in [job for job in jobs if all(task.label in results for task in job.tasks)]:
-            jobs.remove(job)
-            found = [results[task.label] for task in job.tasks]
-            if jax.process_index() == 0 and all(result.progress for result in found):
-                records.append(outcome.finish(job, found, clips[job.source.sample_rate], args.quiet))
-    if args.json and records:
-        writing.write_json(args.json, {"runs": records} if several else records[0])
-        print(f"wrote {args.json}")
-    failed = [task for task, _ in claimed if results[task.label].progress is None]
-    for task in failed:
-        what = "diverged: its loss or its parameters are not finite any more"
-        print(f"{task.label}: {what}; the last good checkpoint is in {task.run_dir}", file=sys.stderr)
+    library.tell(left_out, "left out: ")
+    several, first, folder = len(jobs) + len(left_out) > 1, jax.process_index() == 0, library_folder(args)
+    ended, written = library.Ended([], [], list(left_out)), list[Path]()
+    for job, found in library.train(claimed, heard, args.quiet):
+        if isinstance(found, BadInputError) and not several:
+            raise found
+        if isinstance(found, BadInputError | DivergedError):
+            library.tell([found])
+            ended.failures.append(found)
+        elif first:
+            ended.records.append(found)
+            ended.captures.append(ranking.capture(found, job.run_dir, folder))
+        if several and first:
+            written = library.write(folder, ended)
+    if args.json and ended.records:
+        writing.write_json(args.json, {"runs": ended.records} if several else ended.records[0])
+        written.append(args.json)
+    print("".join(f"wrote {path}\n" for path in written), end="")
+    failed = [failure for failure in ended.failures if failure not in left_out]
     if failed:
-        raise SystemExit(1)
+        raise SystemExit(1 if any(isinstance(failure, DivergedError) for failure in failed) else 2)
 
 
 def parse_arguments() -> Any:
@@ -85,8 +88,8 @@ def _add_files(parser: parsing.Parser) -> None:
         nargs="+",
         default=[reading.SHIPPED_MODEL],
         metavar="FILE",
-        help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; several of one shape are "
-        "trained together, and a folder stands for the files in it",
+        help="NAM .nam, GuitarML .json or PyTorch checkpoint, told apart by content; on an accelerator several of one "
+        "shape are trained together; a folder stands for the models in it, other files are left out",
     )
     parser.add_argument(
         "--output",
@@ -99,7 +102,7 @@ def _add_files(parser: parsing.Parser) -> None:
         type=Path,
         metavar="DIR",
         help="checkpoints and report; the same folder again resumes; of several models one that holds a folder for "
-        "each (default: runs/MODEL-PRESET)",
+        "each, and a page that ranks them (default: runs/MODEL-PRESET, page in runs)",
     )
 
 
@@ -143,14 +146,26 @@ def _add_audio(parser: parsing.Parser) -> None:
     channels.add_one(parser, "--audio and --train-audio")
 
 
-def plan(args: Any) -> Iterator[Job]:
-    """What is to be done, checked as far as it can be before the training."""
+def plan(args: Any) -> tuple[list[Job], list[BadInputError]]:
+    """What is to be done, checked as far as it can be before the training.
+
+    Returns:
+        The jobs, and why files of a folder are left out. A file that is named itself is refused.
+    """
     paths = list(reading.find_files(args.model))
     read = functools.partial(fine_tuning.read_audio, args.train_audio, channel=args.channel)
     read_audio = functools.cache(read)  # once at each rate
     several = len(paths) > 1
-    for source in fine_tuning.load(paths, args.sample_rate):
-        path = source.path
+    jobs: list[Job] = []
+    left_out: list[BadInputError] = []
+    for path in paths:
+        try:
+            source = fine_tuning.load(path, args.sample_rate)
+        except BadInputError as error:
+            if path in args.model:
+                raise
+            left_out.append(error)
+            continue
         run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
         if several and args.run_dir:
             run_dir = args.run_dir / path.stem
@@ -158,21 +173,38 @@ def plan(args: Any) -> Iterator[Job]:
         output = args.output or run_dir / name
         if several and args.output:
             output = args.output / name
-        overwriting.refuse_for_run(args, path, run_dir, output)
+        overwriting.refuse_for_run(args, path, paths, run_dir, output)
         overwriting.refuse_unwritable(output)
-        digest = reading.digest(path)
         configs = [resolve_config(args, network) for network in source.networks]
-        audio = None
-        if args.train_audio:
-            audio = read_audio(source.sample_rate, configs[0].sines)
-        tasks = [
-            Task(
-                source.label(network), network, source.network if args.teacher == "largest" else network,
-                config, digest, run_dir / network.name.replace(" ", "_"), audio,
-            )
-            for network, config in zip(source.networks, configs, strict=True)
-        ]  # fmt: skip
-        yield Job(source, tuple(tasks), run_dir, output)
+        audio = read_audio(source.sample_rate, configs[0].sines) if args.train_audio else None
+        jobs.append(job_of(args, source, configs, audio, run_dir, output))
+    fine_tuning.refuse_same_names([job.source.path for job in jobs])
+    if several:
+        overwriting.refuse_for_library(args, library_folder(args))
+    if not jobs:
+        why = f": {left_out[0]}" if left_out else ""
+        raise BadInputError(f"{', '.join(map(str, args.model))}: holds no model that can be fine-tuned{why}")
+    return jobs, left_out
+
+
+def job_of(
+    args: Any, source: ModelFile, configs: Sequence[FineTuneConfig], audio: Audio | None, run_dir: Path, output: Path
+) -> Job:
+    """The job of one file: a task for each of its networks."""
+    digest = reading.digest(source.path)
+    tasks = [
+        Task(
+            source.label(network), network, source.network if args.teacher == "largest" else network,
+            config, digest, run_dir / network.name.replace(" ", "_"), audio,
+        )
+        for network, config in zip(source.networks, configs, strict=True)
+    ]  # fmt: skip
+    return Job(source, tuple(tasks), run_dir, output)
+
+
+def library_folder(args: Any) -> Path:
+    """Where the page is that ranks several models."""
+    return args.run_dir or Path("runs")
 
 
 def resolve_config(args: Any, network: Network) -> FineTuneConfig:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxalias import models
 from jaxalias.commands import fine_tuning, measuring, reading, report, writing
+from jaxalias.commands.errors import BadInputError
 from jaxalias.commands.fine_tuning import Task, Training
 from jaxalias.commands.parsing import KNOB_DEFAULT
 from jaxalias.evaluation import audio_set, verdict
@@ -23,7 +24,31 @@ class Job(NamedTuple):
     output: Path
 
 
-def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip], quiet: bool) -> dict[str, Any]:
+class Heard(NamedTuple):
+    """The user's recordings that every model plays."""
+
+    files: Mapping[str, str]  # SHA-256 by path
+    clips: Mapping[int, Sequence[audio_set.Clip]]  # by sample rate
+
+
+def earlier(job: Job, heard: Heard) -> dict[str, Any] | None:
+    """The record of a job that an earlier command has finished with the same settings and recordings.
+
+    None if there is none, or if the student's file has changed since.
+    """
+    record = reading.read_json(job.run_dir / "result.json")
+    configs = [task.config.model_dump(mode="json") for task in job.tasks]
+    teachers = [job.source.label(task.teacher) for task in job.tasks]
+    try:
+        same = [network["config"] for network in record["networks"]] == configs
+        same &= [network["teacher"] for network in record["networks"]] == teachers
+        same &= record["audio_files"] == heard.files and record["output"] == str(job.output)
+        return record if same and reading.digest(job.output) == record["output_sha256"] else None
+    except (KeyError, TypeError, BadInputError):
+        return None
+
+
+def finish(job: Job, results: Sequence[Training], heard: Heard, quiet: bool) -> dict[str, Any]:
     """Export, measure and report; the record of INTERFACE.md.
 
     Students are measured against their teachers, models with knobs at several positions (`positions`). Pictures
@@ -47,6 +72,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
         ]
         for task, trained, knobs in places
     ]
+    clips = heard.clips[job.source.sample_rate]
     record, performances = measuring.measure(groups, job.source.sample_rate, clips, alias_free=True, quiet=quiet)
     networks = [
         {
@@ -64,7 +90,7 @@ def finish(job: Job, results: Sequence[Training], clips: Sequence[audio_set.Clip
         for task, result in zip(job.tasks, results, strict=True)
     ]
     largest = {key: value for key, value in networks[-1].items() if key != "label"}
-    record |= {**largest, "output": str(job.output), "networks": networks}
+    record |= {**largest, "output": str(job.output), "networks": networks, "audio_files": dict(heard.files)}
     path = job.run_dir / "result.json"
     written = [job.output, *report.write(job.run_dir, record, groups[0], performances), path]
     record["as_it_was"] = rejected = worse_than_teachers([task for task, *_ in places], groups, record["models"])

@@ -18,7 +18,7 @@ from jaxalias.commands import report as reports
 from jaxalias.commands.errors import BadInputError, input_errors
 from jaxalias.commands.fine_tuning import FINE_TUNED
 from jaxalias.commands.writing import command_name
-from jaxalias.reporting import page, pictures
+from jaxalias.reporting import library, page, pictures
 from jaxalias.signals import audio_files
 
 RUN, RESULT = "run.json", "result.json"  # of a run: its settings, and the record that --json writes too
@@ -97,10 +97,10 @@ class _Only(NamedTuple):
     force: bool
 
 
-def refuse_for_run(args: Any, source: Path, run_dir: Path, output: Path) -> None:
+def refuse_for_run(args: Any, source: Path, models: Iterable[Path], run_dir: Path, output: Path) -> None:
     """Refuse what a fine-tuning run would overwrite: with its student, or with the report in its folder."""
     read = [Input(source, "the model itself, the teacher is kept")]
-    read += [Input(path, "one of the models") for path in reading.find_files(args.model)]
+    read += [Input(path, "one of the models") for path in models]
     read += inputs(audio=args.audio, train_audio=args.train_audio)
     ran, student = run_folder(run_dir), model("what", FINE_TUNED)
 
@@ -111,6 +111,16 @@ def refuse_for_run(args: Any, source: Path, run_dir: Path, output: Path) -> None
     own = (*reports.NAMES, RESULT)
     refuse_in_run(args, run_dir, output, own)
     refuse_in(args, "--run-dir", run_dir, (*own, f"rejected_{output.name}"), read, run_folder)
+
+
+def refuse_for_library(args: Any, folder: Path) -> None:
+    """Refuse what the page and the table of several runs would overwrite."""
+    made = {
+        "index.html": lambda path: _begins_with(path, library.TITLE.encode()),
+        "ranking.csv": table(library.COLUMNS),
+    }
+    outputs = [Output("--run-dir", folder / name, made[name]) for name in library.NAMES]
+    refuse(args, outputs, [])
 
 
 def refuse_in_run(args: Any, run_dir: Path, output: Path, names: Iterable[str] = ()) -> None:

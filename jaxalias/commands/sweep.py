@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxalias.commands import (
     channels,
     command_line,
     fine_tuning,
     grid,
+    groups,
     measuring,
     overwriting,
     parsing,
@@ -29,7 +28,6 @@ from jaxalias.evaluation import audio_set
 from weights_import import ModelFile
 
 DIVERGED = "diverged: its loss or its parameters are not finite any more"
-_TOGETHER = 8  # students in one program where that is faster than one after the other
 _WAITING: dict[str, Any] = {"failed": None, "minutes": None, "measured": None, "front": False, "result": None}
 
 
@@ -109,7 +107,7 @@ def parse_arguments() -> Any:
     add(
         "--together", type=count, metavar="N",
         help="at most so many points in one program, of those that differ in seed, learning rate and loss weights "
-        f"alone; changes time and memory, no result (default: 1 on a CPU, {_TOGETHER} elsewhere)",
+        f"alone; changes time and memory, no result (default: 1 on a CPU, {groups.TOGETHER} elsewhere)",
     )  # fmt: skip
     add("--audio", type=Path, nargs="+", default=[], metavar="FILE",
         help="music to play through teacher and students, WAV or FLAC: ESR and MRSL against the teacher")  # fmt: skip
@@ -128,7 +126,9 @@ def plan(args: Any) -> Iterator[Sweep]:
     """What is to be done, checked as far as it can be before the training."""
     run_dir = run_dir_of(args)
     changes = grid.choose(grid.parse(args.set), args.random, args.seed)
-    sources = list(fine_tuning.load(list(reading.find_files(args.model)), args.sample_rate))
+    paths = list(reading.find_files(args.model))
+    fine_tuning.refuse_same_names(paths)
+    sources = [fine_tuning.load(path, args.sample_rate) for path in paths]
     if not sources:
         raise BadInputError(f"{', '.join(map(str, args.model))}: must hold at least 1 file, got 0")
     students = students_of(sources, args.student, args.sample_rate)
@@ -216,9 +216,9 @@ def begin(sweep: Sweep, args: Any) -> dict[str, Any]:
 
 def train(waiting: Group, places: dict[Path, Place], args: Any) -> Iterator[tuple[Task, dict[str, Any]]]:
     """Train and measure what is not finished; the entry of each point in the record as soon as it is known."""
-    most, left = args.together or (1 if jax.default_backend() == "cpu" else _TOGETHER), len(waiting)
-    for group, done in fine_tuning.in_step(waiting, most):
-        for task, together, training in attempt(group, done, args.quiet):
+    left = len(waiting)
+    for outcomes in groups.train(waiting, args.together or groups.at_most(), args.quiet):
+        for task, together, training in outcomes:
             if isinstance(training, BadInputError):
                 print(f"sweep.py: {task.label}: {training}", file=sys.stderr)
                 yield task, {"failed": str(training)}
@@ -227,17 +227,6 @@ def train(waiting: Group, places: dict[Path, Place], args: Any) -> Iterator[tupl
             left -= 1
             if not args.quiet:
                 print(f"{task.label}: done, {left} of {len(places)} points to go", file=sys.stderr, flush=True)
-
-
-def attempt(group: Group, done: int, quiet: bool) -> list[tuple[Task, int, Training | BadInputError]]:
-    """What came of each task, and with how many it was trained; a group that is refused is tried one by one."""
-    try:
-        trained: Sequence[Training | BadInputError] = fine_tuning.fine_tune(group, done, quiet)
-    except BadInputError as error:
-        if len(group) > 1:
-            return [found for entry in group for found in attempt([entry], done, quiet)]
-        trained = [error]
-    return [(task, len(group), found) for (task, _), found in zip(group, trained, strict=True)]
 
 
 def finish(task: Task, training: Training, place: Place, together: int, quiet: bool) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import zip_longest
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import soundfile
@@ -65,7 +67,7 @@ def write_page(
         details="".join(details),
         listening=_listening(clips),
         pictures="<h2>Pictures</h2>" + "".join(map(_figure, pictures)) if pictures else "",
-        footer=_footer(record),
+        footer=footer(record.get("environment") or {}),
         clips=embedded([_payload(clip) for clip in clips]),
     )
     disk.write_text(path, text)
@@ -82,15 +84,25 @@ def embedded(value: Any) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def table(rows: tables.Rows, caption: str) -> str:
-    """Rows of text, header first, as an HTML table. Columns in dB and percent are aligned as numbers."""
+def table(rows: tables.Rows, caption: str, links: Sequence[str | None] = ()) -> str:
+    """Rows of text, header first, as an HTML table. Columns in dB and percent are aligned as numbers.
+
+    Args:
+        rows: of text.
+        caption: of the table.
+        links: of the first cell of each row below the header; None: no link.
+    """
     sides = [' class="number"' if name.endswith(("(dB)", "(%)")) else "" for name in rows[0]]
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag}{side}>{html.escape(c)}</{tag}>" for c, side in zip(cells, sides, strict=True))
+    def line(cells: Sequence[str], tag: str, link: str | None = None) -> str:
+        first, *rest = map(html.escape, cells)
+        if link is not None:
+            first = f'<a href="{html.escape(quote(link))}">{first}</a>'
+        return "".join(f"<{tag}{side}>{cell}</{tag}>" for cell, side in zip((first, *rest), sides, strict=True))
 
     head = line(rows[0], "th").replace("<th", '<th scope="col"')
-    body = "".join(f"<tr>{line(row, 'td')}</tr>\n" for row in rows[1:])
+    linked = zip_longest(rows[1:], links)
+    body = "".join(f"<tr>{line(row, 'td', link)}</tr>\n" for row, link in linked)
     return (
         f'<div class="wide" tabindex="0"><table><caption>{html.escape(caption)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
@@ -177,8 +189,8 @@ def _notes(record: dict[str, Any]) -> str:
     return "".join(f'<p class="dim">{html.escape(note)}</p>\n' for note in tables.remarks(record))
 
 
-def _footer(record: dict[str, Any]) -> str:
-    environment = record.get("environment") or {}
+def footer(environment: dict[str, Any]) -> str:
+    """Versions, commit and machine behind a page, as HTML."""
     known = [f"{name} {number}" for name, number in environment.get("versions", {}).items()]
     known += [f"commit {environment['commit']}"] if environment.get("commit") else []
     known += [str(environment["machine"])] if environment.get("machine") else []

@@ -36,8 +36,8 @@ def table_rows(record: dict[str, Any], average: str = "metrics") -> Rows:
         audio = model.get("audio") or {}
         values = [model[average].get(name) for name in names] + [audio.get(name) for name in audio_metrics]
         found = [model.get("played", {}).get(name, _NOT_PLAYED)["alias_free"] for name in sets]
-        cells = [cell for figures in found for cell in (_number(figures["NMR"]), _share(figures["audible"]))]
-        rows.append([*_who(model), *map(_number, values), *cells])
+        cells = [cell for figures in found for cell in (number(figures["NMR"]), share(figures["audible"]))]
+        rows.append([*_who(model), *map(number, values), *cells])
     return rows
 
 
@@ -50,7 +50,7 @@ def played_rows(record: dict[str, Any]) -> Rows:
             for piece, compared in _pieces(entry, clips=entry is model):
                 for against, words in _AGAINST.items():
                     figures = compared[against]
-                    cells = [_number(figures["ESR"]), _number(figures["NMR"]), _share(figures["audible"])]
+                    cells = [number(figures["ESR"]), number(figures["NMR"]), share(figures["audible"])]
                     rows.append([*_who(entry), piece, words, *cells])
     return rows
 
@@ -62,7 +62,7 @@ def level_rows(record: dict[str, Any]) -> Rows:
     for model in record["models"]:
         for index, level_db in enumerate(record["sine_set"]["levels_db"]):
             values = (model["per_level"][name][index] for name in names)
-            rows.append([*_who(model), f"{level_db:g}", *map(_number, values)])
+            rows.append([*_who(model), f"{level_db:g}", *map(number, values)])
     return rows
 
 
@@ -72,7 +72,7 @@ def clip_rows(record: dict[str, Any]) -> Rows:
     for model in record["models"]:
         for clip in (model.get("audio") or {}).get("clips", []):
             values = (clip[name] for name in audio_set.METRICS)
-            rows.append([*_who(model), clip["name"], clip["reference"], *map(_number, values)])
+            rows.append([*_who(model), clip["name"], clip["reference"], *map(number, values)])
     return rows
 
 
@@ -83,7 +83,7 @@ def alias_rows(record: dict[str, Any]) -> Rows:
     for model in record["models"]:
         for tone in model.get("alias_to_signal", []):
             f0_hz = " + ".join(f"{f0:.0f}" for f0 in tone["f0_hz"])
-            rows.append([*_who(model), f0_hz, f"{tone['level_db']:g}", *(_number(tone[band]) for band in bands)])
+            rows.append([*_who(model), f0_hz, f"{tone['level_db']:g}", *(number(tone[band]) for band in bands)])
     return rows
 
 
@@ -146,9 +146,11 @@ def _who(model: dict[str, Any]) -> list[str]:
     return [Path(model["path"]).name + position, model["role"] + (f" {factor}x" if factor > 1 else "")]
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """In percent."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """With one decimal."""
     return "-" if value is None else f"{value:.1f}"

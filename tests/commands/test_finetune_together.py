@@ -10,11 +10,17 @@ from model_files import lstm, wavenet
 from rnn_documents import simple_rnn
 
 import weights_import
-from jaxalias.commands import long_runs
+from jaxalias.commands import groups, long_runs
+
+
+@pytest.fixture
+def in_one_program(monkeypatch):
+    """As on an accelerator."""
+    monkeypatch.setattr(groups, "at_most", lambda: groups.TOGETHER)
 
 
 @pytest.mark.slow
-def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quick_report):
+def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quick_report, in_one_program):
     """Two of one shape and one of another, two of them in a folder; the shape of the group is no part of a result."""
     (tmp_path / "amps").mkdir()
     first, other = lstm(tmp_path / "amps" / "a.json", ALIASING), lstm(tmp_path / "amps" / "c.json", hidden=2)
@@ -36,7 +42,7 @@ def test_several_models_learn_what_each_learns_alone(tmp_path, monkeypatch, quic
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tones_alone")
-def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report):
+def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, capsys, quick_report, in_one_program):
     monkeypatch.setattr(long_runs, "CHECKPOINT_EVERY_S", 0.0)
     monkeypatch.setattr(long_runs, "ASKED_EVERY", 1)
     models = [lstm(tmp_path / f"{name}.json", gain) for name, gain in (("a", ALIASING), ("b", 100.0))]
@@ -54,7 +60,7 @@ def test_models_killed_between_two_saves_go_on_together(tmp_path, monkeypatch, c
 
 
 @pytest.mark.usefixtures("tones_alone")
-def test_a_model_that_diverges_stops_no_other(tmp_path, monkeypatch, capsys, quick_report):
+def test_a_model_that_diverges_stops_no_other(tmp_path, monkeypatch, capsys, quick_report, in_one_program):
     good = lstm(tmp_path / "good.json", ALIASING)
     bad = broken(tmp_path / "bad.json", lambda d: d["state_dict"].update({"lin.weight": [[1e25, 1e25, 1e25, 1e25]]}))
     arguments = ["--model", good, bad, "--run-dir", tmp_path / "runs", "--updates", 3, "--batch-size", 2]

@@ -18,7 +18,7 @@ from model_files import lstm, wavenet
 
 import weights_import
 from jaxalias import evaluation
-from jaxalias.commands import command_line, fine_tuning, grid, measuring, reading, sweep, writing
+from jaxalias.commands import command_line, fine_tuning, grid, groups, measuring, reading, sweep, writing
 from jaxalias.config import presets
 from jaxalias.reporting import pareto
 
@@ -242,11 +242,11 @@ def test_a_program_is_shared_by_points_that_differ_in_seed_rate_and_loss_weights
     for point in found:
         task = fine_tuning.Task(point.name, network, network, point.config, "", tmp_path)
         claimed.append((task, SimpleNamespace(steps=functools.partial(far.get, point.name, []))))
-    groups = [([task for task, _ in group], done) for group, done in fine_tuning.in_step(claimed, 4)]
-    assert sorted(task.label for tasks, _ in groups for task in tasks) == sorted(point.name for point in found)
-    for tasks, _ in groups:
+    shared = [([task for task, _ in group], done) for group, done in groups.in_step(claimed, 4)]
+    assert sorted(task.label for tasks, _ in shared for task in tasks) == sorted(point.name for point in found)
+    for tasks, _ in shared:
         assert len({task.config.optimiser.clip_norm for task in tasks}) == 1
-    assert sorted((len(tasks), done) for tasks, done in groups) == sorted(
+    assert sorted((len(tasks), done) for tasks, done in shared) == sorted(
         [(1, 100), (1, 150), (2, 0), (2, 0), (4, 0), (4, 0), (2, 0), (2, 0)]
     )
 
