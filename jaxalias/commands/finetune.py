@@ -155,7 +155,7 @@ def plan(args: Any) -> tuple[list[Job], list[BadInputError]]:
     paths = list(reading.find_files(args.model))
     read = functools.partial(fine_tuning.read_audio, args.train_audio, channel=args.channel)
     read_audio = functools.cache(read)  # once at each rate
-    several = len(paths) > 1
+    several, read_files = len(paths) > 1, overwriting.read_by_runs(args, paths)
     jobs: list[Job] = []
     left_out: list[BadInputError] = []
     for path in paths:
@@ -173,7 +173,7 @@ def plan(args: Any) -> tuple[list[Job], list[BadInputError]]:
         output = args.output or run_dir / name
         if several and args.output:
             output = args.output / name
-        overwriting.refuse_for_run(args, path, paths, run_dir, output)
+        overwriting.refuse_for_run(args, read_files, run_dir, output)
         overwriting.refuse_unwritable(output)
         configs = [resolve_config(args, network) for network in source.networks]
         audio = read_audio(source.sample_rate, configs[0].sines) if args.train_audio else None

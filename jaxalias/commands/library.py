@@ -38,18 +38,18 @@ def train(claimed: Sequence[tuple[Job, Group]], heard: Heard, quiet: bool) -> It
         A job and its record, or its `Failure`, as soon as all its networks are done. None on all hosts but the first.
         Of several jobs, those that an earlier command has finished come first, with the record from then.
     """
-    waiting = list(claimed)
-    for entry in claimed if len(claimed) > 1 else ():
-        job, _ = entry
+    waiting = {job.source.path: (job, group) for job, group in claimed}
+    for job, _ in claimed if len(claimed) > 1 else ():
         if (record := outcome.earlier(job, heard)) is not None:
-            waiting.remove(entry)
+            del waiting[job.source.path]
             yield job, record
     results: dict[str, Training | BadInputError] = {}
-    for outcomes in groups.train([pair for _, group in waiting for pair in group], groups.at_most(), quiet):
+    for outcomes in groups.train([pair for _, group in waiting.values() for pair in group], groups.at_most(), quiet):
         results |= {found.task.label: found.training for found in outcomes}
-        for entry in [entry for entry in waiting if all(task.label in results for task, _ in entry[1])]:
-            waiting.remove(entry)
-            yield entry[0], _end(entry[0], results, heard, quiet)
+        for job, _ in list(waiting.values()):
+            if all(task.label in results for task in job.tasks):
+                del waiting[job.source.path]
+                yield job, _end(job, results, heard, quiet)
 
 
 def _end(
@@ -58,7 +58,7 @@ def _end(
     """The record of a job whose networks are done, or why it has none."""
     trained = []
     for task in job.tasks:
-        found = results[task.label]
+        found = results.pop(task.label)  # no longer needed: it holds all arrays of its run
         if isinstance(found, BadInputError):
             return found
         if found.progress is None:

@@ -8,7 +8,7 @@ checksum of the samples, because an editor may keep the comment of a file that i
 
 import csv
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ from jaxalias.signals import audio_files
 RUN, RESULT = "run.json", "result.json"  # of a run: its settings, and the record that --json writes too
 Ours = Callable[[Path], bool]
 """Whether a file is one that this command makes."""
+Identity = tuple[int, int] | Path
+"""Of a file: device and inode, so that links are the file itself. Of a file that is not there: its whole path."""
+Known = Mapping[Identity, str]
+"""Files that a command reads, and what they are in the error that refuses to overwrite them."""
 
 
 class Output(NamedTuple):
@@ -50,26 +54,30 @@ def inputs(**options: Path | str | Iterable[Path] | None) -> list[Input]:
     return found
 
 
-def refuse(args: Any, outputs: Sequence[Output], read: Sequence[Input]) -> None:
+def refuse(args: Any, outputs: Sequence[Output], read: Sequence[Input] | Known) -> None:
     """Refuse to overwrite, before anything is done.
 
     Args:
         args: the command's; its `--json`, if it is given, counts among the outputs.
+        outputs: what the command is to write.
+        read: the files that it reads, as `known` gives them if they are many.
 
     Raises:
         BadInputError: an output is a folder, a file that is read, another output, or an existing file that this
             command did not make (unless `--force`); names the option and the path.
     """
     outputs = [*outputs, *([Output("--json", args.json, result)] if args.json else [])]
-    for index, (option, path, ours) in enumerate(outputs):
+    inputs_by_identity = read if isinstance(read, Mapping) else known(read)
+    before: dict[Identity, str] = {}
+    for option, path, ours in outputs:
         if path.is_dir():
             raise BadInputError(f"{option} {path} is a folder; give a file name")
-        for source, what in read:
-            if _same(path, source):
-                raise BadInputError(f"{option} {path} is {what}; give another name")
-        for other in outputs[:index]:
-            if _same(path, other.path):
-                raise BadInputError(f"{option} {path} is the file of {other.option}; give another name")
+        here = _identity(path)
+        if here in inputs_by_identity:
+            raise BadInputError(f"{option} {path} is {inputs_by_identity[here]}; give another name")
+        if here in before:
+            raise BadInputError(f"{option} {path} is the file of {before[here]}; give another name")
+        before[here] = option
         if path.is_file() and not args.force and not ours(path):
             raise BadInputError(
                 f"{option} {path} exists, and {command_name()} did not make it; give another name, or --force to "
@@ -77,8 +85,21 @@ def refuse(args: Any, outputs: Sequence[Output], read: Sequence[Input]) -> None:
             )
 
 
+def known(read: Iterable[Input]) -> Known:
+    """What is read, by identity; of several inputs that are one file the first."""
+    found: dict[Identity, str] = {}
+    for path, what in read:
+        found.setdefault(_identity(path), what)
+    return found
+
+
 def refuse_in(
-    args: Any, option: str, folder: Path, names: Iterable[str], read: Sequence[Input], ours: Callable[[Path], bool]
+    args: Any,
+    option: str,
+    folder: Path,
+    names: Iterable[str],
+    read: Sequence[Input] | Known,
+    ours: Callable[[Path], bool],
 ) -> None:
     """Refuse to overwrite files in a folder.
 
@@ -97,11 +118,14 @@ class _Only(NamedTuple):
     force: bool
 
 
-def refuse_for_run(args: Any, source: Path, models: Iterable[Path], run_dir: Path, output: Path) -> None:
+def read_by_runs(args: Any, models: Iterable[Path]) -> Known:
+    """What runs of these models read."""
+    every = [Input(path, "the model itself, the teacher is kept") for path in models]
+    return known([*every, *inputs(audio=args.audio, train_audio=args.train_audio)])
+
+
+def refuse_for_run(args: Any, read: Known, run_dir: Path, output: Path) -> None:
     """Refuse what a fine-tuning run would overwrite: with its student, or with the report in its folder."""
-    read = [Input(source, "the model itself, the teacher is kept")]
-    read += [Input(path, "one of the models") for path in models]
-    read += inputs(audio=args.audio, train_audio=args.train_audio)
     ran, student = run_folder(run_dir), model("what", FINE_TUNED)
 
     def ours(path: Path) -> bool:
@@ -215,9 +239,15 @@ def sweep_folder(folder: Path) -> bool:
 
 
 def _same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
-        return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return _identity(path) == _identity(other)
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    except OSError:
+        return path.resolve()
 
 
 def _begins_with(path: Path, mark: bytes) -> bool:

@@ -36,6 +36,22 @@ def power_of_device(level_db: float, with_offset: bool) -> float:
     return float(np.sum(harmonic**2) / 2 + with_offset * (0.5 * a**2 / 2) ** 2)
 
 
+def test_at_a_multiple_of_the_rate_fewer_tones_are_played_at_once() -> None:
+    """The figures are those of all at once; the signals at eight times the rate take eight times the memory."""
+    at_once: list[int] = []
+
+    def play(x: jnp.ndarray) -> jnp.ndarray:
+        at_once.append(len(x))
+        return device(x)
+
+    tones = SineSet((60, 78), (-18.0,))
+    alike = [Candidate("device.nam", "teacher", play, oversample=factor) for factor in (1, 8)]
+    own, at_eight = evaluate(alike, RATE, tones)["models"]
+    assert at_once == [19] + 6 * [3] + [1]
+    for name, value in own["metrics"].items():
+        assert at_eight["metrics"][name] == (value and pytest.approx(value, abs=1e-6))
+
+
 @pytest.fixture(scope="module")
 def record() -> dict:
     steps: list[str] = []
