@@ -49,13 +49,13 @@ def main() -> None:
         reading.tell_assumed(job.source for job in jobs)
     library.tell(left_out, "left out: ")
     several, first, folder = len(jobs) + len(left_out) > 1, jax.process_index() == 0, library_folder(args)
-    ended, written = library.Ended([], [], list(left_out)), list[Path]()
+    ended, written = library.Ended([], [], [], left_out), list[Path]()
     for job, found in library.train(claimed, heard, args.quiet):
         if isinstance(found, BadInputError) and not several:
             raise found
         if isinstance(found, BadInputError | DivergedError):
             library.tell([found])
-            ended.failures.append(found)
+            ended.failed.append(found)
         elif first:
             ended.records.append(found)
             ended.captures.append(ranking.capture(found, job.run_dir, folder))
@@ -65,9 +65,8 @@ def main() -> None:
         writing.write_json(args.json, {"runs": ended.records} if several else ended.records[0])
         written.append(args.json)
     print("".join(f"wrote {path}\n" for path in written), end="")
-    failed = [failure for failure in ended.failures if failure not in left_out]
-    if failed:
-        raise SystemExit(1 if any(isinstance(failure, DivergedError) for failure in failed) else 2)
+    if ended.failed:
+        raise SystemExit(1 if any(isinstance(failure, DivergedError) for failure in ended.failed) else 2)
 
 
 def parse_arguments() -> Any:
@@ -150,22 +149,18 @@ def plan(args: Any) -> tuple[list[Job], list[BadInputError]]:
     """What is to be done, checked as far as it can be before the training.
 
     Returns:
-        The jobs, and why files of a folder are left out. A file that is named itself is refused.
+        The jobs, and why files of a folder are left out.
     """
     paths = list(reading.find_files(args.model))
+    sources, left_out = sources_of(args, paths)
     read = functools.partial(fine_tuning.read_audio, args.train_audio, channel=args.channel)
     read_audio = functools.cache(read)  # once at each rate
     several, read_files = len(paths) > 1, overwriting.read_by_runs(args, paths)
-    jobs: list[Job] = []
-    left_out: list[BadInputError] = []
-    for path in paths:
-        try:
-            source = fine_tuning.load(path, args.sample_rate)
-        except BadInputError as error:
-            if path in args.model:
-                raise
-            left_out.append(error)
-            continue
+    if several:
+        overwriting.refuse_for_library(args, library_folder(args))
+    jobs = []
+    for source in sources:
+        path = source.path
         run_dir = args.run_dir or Path("runs") / f"{path.stem}-{args.preset}"
         if several and args.run_dir:
             run_dir = args.run_dir / path.stem
@@ -178,13 +173,25 @@ def plan(args: Any) -> tuple[list[Job], list[BadInputError]]:
         configs = [resolve_config(args, network) for network in source.networks]
         audio = read_audio(source.sample_rate, configs[0].sines) if args.train_audio else None
         jobs.append(job_of(args, source, configs, audio, run_dir, output))
-    fine_tuning.refuse_same_names([job.source.path for job in jobs])
-    if several:
-        overwriting.refuse_for_library(args, library_folder(args))
-    if not jobs:
+    return jobs, left_out
+
+
+def sources_of(args: Any, paths: Sequence[Path]) -> tuple[list[ModelFile], list[BadInputError]]:
+    """The models, and why files of a folder are none that can be fine-tuned; a named file must be one."""
+    sources: list[ModelFile] = []
+    left_out: list[BadInputError] = []
+    for path in paths:
+        try:
+            sources.append(fine_tuning.load(path, args.sample_rate))
+        except BadInputError as error:
+            if path in args.model:
+                raise
+            left_out.append(error)
+    if not sources:
         why = f": {left_out[0]}" if left_out else ""
         raise BadInputError(f"{', '.join(map(str, args.model))}: holds no model that can be fine-tuned{why}")
-    return jobs, left_out
+    fine_tuning.refuse_same_names([source.path for source in sources])
+    return sources, left_out
 
 
 def job_of(

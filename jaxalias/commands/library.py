@@ -23,7 +23,8 @@ class Ended(NamedTuple):
 
     records: list[dict[str, Any]]  # on the first host
     captures: list[library.Capture]
-    failures: list[Failure]
+    failed: list[Failure]
+    left_out: list[BadInputError]  # files of a folder that are no models
 
 
 def train(claimed: Sequence[tuple[Job, Group]], heard: Heard, quiet: bool) -> Iterator[tuple[Job, Any]]:
@@ -75,8 +76,8 @@ def _end(
 
 def write(folder: Path, ended: Ended) -> list[Path]:
     """Write the page and the table that rank all that is finished."""
-    environment = writing.environment()
-    return library.write(folder, ended.captures, [str(failure) for failure in ended.failures], environment)
+    failed, left_out = (list(map(str, failures)) for failures in (ended.failed, ended.left_out))
+    return library.write(folder, ended.captures, failed, left_out, writing.environment())
 
 
 def tell(failures: Sequence[Failure], what: str = "") -> None:

@@ -66,30 +66,37 @@ def rows(captures: Sequence[Capture]) -> tables.Rows:
     return [list(COLUMNS), *map(_row, captures)]
 
 
-def summary(captures: Sequence[Capture], failures: int) -> str:
-    """The result of the whole library in three sentences.
+def summary(captures: Sequence[Capture], failed: int, left_out: int) -> str:
+    """The result of the whole library in a few words.
 
     Args:
         captures: all that are finished.
-        failures: the number of files without a student.
+        failed: the number of models that could not be trained.
+        left_out: the number of files that are no models.
     """
     used = [found for found in captures if not found.kept]
-    words = f"{len(used)} of {len(captures) + failures} captures have a student that is no worse than its teacher"
+    words = f"{len(used)} of {len(captures) + failed} captures have a student that is no worse than its teacher"
     if used:
         before, after = (np.mean([_audible(getattr(found, at)) for found in used]) for at in ("before", "after"))
-        words += f": of their high playing, {before:.0%} of the frames were audible and {after:.0%} are left"
-    return f"{words}. {len(captures) - len(used)} kept the teacher. {failures} could not be trained."
+        words += f": {100 * before:.0f} % of the frames of high playing were audible, {100 * after:.0f} % are left"
+    kept = len(captures) - len(used)
+    return f"{words}. Kept the teacher: {kept}. Could not be trained: {failed}. Files left out: {left_out}."
 
 
 def write(
-    folder: Path, captures: Sequence[Capture], failures: Sequence[str], environment: dict[str, Any]
+    folder: Path,
+    captures: Sequence[Capture],
+    failed: Sequence[str],
+    left_out: Sequence[str],
+    environment: dict[str, Any],
 ) -> list[Path]:
     """Write the page and the table.
 
     Args:
         folder: made if it does not exist.
         captures: all that are finished.
-        failures: why files have no student, a sentence each.
+        failed: why models could not be trained, a sentence each.
+        left_out: why files are no models, likewise.
         environment: of the command.
 
     Returns:
@@ -97,13 +104,12 @@ def write(
     """
     order = ranked(captures)
     found, links = rows(order), [one.report for one in order]
-    reasons = "".join(f"<li>{html.escape(why)}</li>\n" for why in failures)
     text = page.fill(
         files("jaxalias.reporting") / "library_template.html",
         title=TITLE,
-        summary=html.escape(summary(captures, len(failures))),
+        summary=html.escape(summary(captures, len(failed), len(left_out))),
         table=page.table(found, _CAPTION, links) if captures else "",
-        failures=f"<h2>Without a student</h2>\n<ul>{reasons}</ul>\n" if failures else "",
+        failures=_listed("Could not be trained", failed) + _listed("Left out", left_out),
         footer=page.footer(environment),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +117,11 @@ def write(
     disk.write_text(index, text)
     disk.write_text(table, tables.csv_table(found))
     return [index, table]
+
+
+def _listed(title: str, reasons: Sequence[str]) -> str:
+    lines = "".join(f"<li>{html.escape(reason)}</li>\n" for reason in reasons)
+    return f"<h2>{title}</h2>\n<ul>{lines}</ul>\n" if reasons else ""
 
 
 def _row(found: Capture) -> list[str]:

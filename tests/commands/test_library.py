@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import pytest
 from in_process import ALIASING, EXACT, broken, run_command, run_in_process
-from model_files import lstm, wavenet
+from model_files import lstm
 
 from jaxalias.commands import fine_tuning, groups
 from jaxalias.commands.errors import BadInputError
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.usefixtures("tones_alone", "quick_report")
 
 @pytest.fixture
 def captures(tmp_path: Path) -> Path:
-    """Two models of one shape, one of another, and files that are none."""
+    """Three models, and two files that are none."""
     folder = tmp_path / "amps"
     (folder / "more").mkdir(parents=True)
     lstm(folder / "clean.json")
     lstm(folder / "hot.json", ALIASING)
-    wavenet(folder / "more" / "wave.nam")
+    lstm(folder / "more" / "third.json", 50.0)
     (folder / "hot.txt").write_text("settings: all knobs at ten")
     broken(folder / "torn.json", lambda d: d["state_dict"].pop("lin.bias"))
     return folder
@@ -50,8 +50,8 @@ def test_a_folder_ends_with_a_page_that_ranks_its_models_and_is_resumed_where_it
         assert re.search(f"left out: .*{name}", said.err)
     page, (header, *rows) = page_of(runs)
     assert tuple(header) == library.COLUMNS
-    assert {row[0] for row in rows} == {"clean.json", "hot.json", "wave.nam"}
-    assert "of 5 captures have a student" in page and "2 could not be trained" in page
+    assert {row[0] for row in rows} == {"clean.json", "hot.json", "third.json"}
+    assert "of 3 captures have a student" in page and "Could not be trained: 0. Files left out: 2." in page
     for link in re.findall('href="([^"]+)"', page):
         assert (runs / link).parent.is_dir()
     records = json.loads((tmp_path / "all.json").read_text())["runs"]
@@ -73,16 +73,16 @@ def test_a_model_that_is_refused_in_its_training_stops_no_other(
     train = fine_tuning.fine_tune
 
     def refuse(group: Any, *rest: Any) -> list[Training]:
-        if any(task.network.sample_rate == 48_000 for task, _ in group):
-            raise BadInputError("wave.nam: silent")
+        if any("third" in task.label for task, _ in group):
+            raise BadInputError("third.json: silent")
         return train(group, *rest)
 
     monkeypatch.setattr(fine_tuning, "fine_tune", refuse)
     arguments = ["--model", captures, "--run-dir", tmp_path / "runs", *EXACT, "--quiet"]
     assert run_command(monkeypatch, *arguments) == 2
-    assert "wave.nam: silent" in capsys.readouterr().err
+    assert "third.json: silent" in capsys.readouterr().err
     page, (_, *rows) = page_of(tmp_path / "runs")
-    assert len(rows) == 2 and "wave.nam: silent" in page and "3 could not be trained" in page
+    assert len(rows) == 2 and "third.json: silent" in page and "Could not be trained: 1." in page
 
 
 def test_a_folder_without_a_model_and_a_page_of_another_program_are_refused(
