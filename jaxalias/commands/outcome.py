@@ -34,7 +34,7 @@ class Heard(NamedTuple):
 def earlier(job: Job, heard: Heard) -> dict[str, Any] | None:
     """The record of a job that an earlier command has finished with the same settings and recordings.
 
-    None if there is none, or if the student's file has changed since.
+    None if there is none, or if the student's file has changed or the page has gone since.
     """
     record = reading.read_json(job.run_dir / "result.json")
     configs = [task.config.model_dump(mode="json") for task in job.tasks]
@@ -43,7 +43,8 @@ def earlier(job: Job, heard: Heard) -> dict[str, Any] | None:
         same = [network["config"] for network in record["networks"]] == configs
         same &= [network["teacher"] for network in record["networks"]] == teachers
         same &= record["audio_files"] == heard.files and record["output"] == str(job.output)
-        return record if same and reading.digest(job.output) == record["output_sha256"] else None
+        same &= (job.run_dir / "index.html").exists() and reading.digest(job.output) == record["output_sha256"]
+        return record if same else None
     except (KeyError, TypeError, BadInputError):
         return None
 

@@ -52,8 +52,11 @@ def test_a_folder_ends_with_a_page_that_ranks_its_models_and_is_resumed_where_it
     assert tuple(header) == library.COLUMNS
     assert {row[0] for row in rows} == {"clean.json", "hot.json", "third.json"}
     assert "of 3 captures have a student" in page and "Could not be trained: 0. Files left out: 2." in page
-    for link in re.findall('href="([^"]+)"', page):
+    links = re.findall('href="([^"]+)"', page)
+    assert len(links) == 3
+    for link in links:
         assert (runs / link).parent.is_dir()
+        (runs / link).write_text("the report, which this test does not make")
     records = json.loads((tmp_path / "all.json").read_text())["runs"]
     assert len(records) == 3
 
