@@ -1,5 +1,5 @@
 """The report of a measurement.
 
-Tables (`tables`), pictures (`pictures`), the Pareto front of a sweep (`pareto`), and an HTML page with audio players
-(`page`, with its templates).
+Tables (`tables`), pictures (`pictures`), the Pareto front of a sweep (`pareto`), an HTML page with audio players
+(`page`, with its templates), and a page that ranks many captures (`library`).
 """
