@@ -1,4 +1,4 @@
-"""The training behind `finetune.py` and `sweep.py`: networks that can share a program do, each with its checkpoints."""
+"""The training of one group of networks, behind `finetune.py` and `sweep.py`: each has its checkpoints."""
 
 import hashlib
 import sys

@@ -49,7 +49,7 @@ def main() -> None:
         reading.tell_assumed(job.source for job in jobs)
     library.tell(left_out, "left out: ")
     several, first, folder = len(jobs) + len(left_out) > 1, jax.process_index() == 0, library_folder(args)
-    ended, written = library.Ended([], [], [], left_out), list[Path]()
+    ended, written, environment = library.Ended([], [], [], left_out), list[Path](), writing.environment()
     for job, found in library.train(claimed, heard, args.quiet):
         if isinstance(found, BadInputError) and not several:
             raise found
@@ -60,7 +60,7 @@ def main() -> None:
             ended.records.append(found)
             ended.captures.append(ranking.capture(found, job.run_dir, folder))
         if several and first:
-            written = library.write(folder, ended)
+            written = library.write(folder, ended, environment)
     if args.json and ended.records:
         writing.write_json(args.json, {"runs": ended.records} if several else ended.records[0])
         written.append(args.json)

@@ -13,6 +13,8 @@ from jaxalias.training import plan
 from jaxalias.training.checkpoints import Checkpoints
 
 TOGETHER = 32  # students in one program of an accelerator, if its memory is large enough
+DIVERGED = "diverged: its loss or its parameters are not finite any more"
+"""Why a student that was trained is none."""
 _NO_MEMORY = "RESOURCE_EXHAUSTED"  # in the message of JAX's error
 
 

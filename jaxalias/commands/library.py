@@ -63,8 +63,7 @@ def _end(
         if isinstance(found, BadInputError):
             return found
         if found.progress is None:
-            what = "diverged: its loss or its parameters are not finite any more"
-            return DivergedError(f"{task.label}: {what}; the last good checkpoint is in {task.run_dir}")
+            return DivergedError(f"{task.label}: {groups.DIVERGED}; the last good checkpoint is in {task.run_dir}")
         trained.append(found)
     if jax.process_index() > 0:
         return None
@@ -74,10 +73,10 @@ def _end(
         return error
 
 
-def write(folder: Path, ended: Ended) -> list[Path]:
-    """Write the page and the table that rank all that is finished."""
+def write(folder: Path, ended: Ended, environment: dict[str, Any]) -> list[Path]:
+    """Write the page and the table that rank all that is finished; the environment stands at the page's foot."""
     failed, left_out = (list(map(str, failures)) for failures in (ended.failed, ended.left_out))
-    return library.write(folder, ended.captures, failed, left_out, writing.environment())
+    return library.write(folder, ended.captures, failed, left_out, environment)
 
 
 def tell(failures: Sequence[Failure], what: str = "") -> None:

@@ -27,7 +27,6 @@ from jaxalias.config.presets import PRESETS
 from jaxalias.evaluation import audio_set
 from weights_import import ModelFile
 
-DIVERGED = "diverged: its loss or its parameters are not finite any more"
 _WAITING: dict[str, Any] = {"failed": None, "minutes": None, "measured": None, "front": False, "result": None}
 
 
@@ -237,7 +236,7 @@ def finish(task: Task, training: Training, place: Place, together: int, quiet: b
         "preset": task.config.preset, "changes": place.point.changes, "config": task.config.model_dump(mode="json"),
         "updates": task.config.updates, "learning_rate": training.learning_rate,
         "seconds": training.seconds, "updates_here": training.updates_here,
-        "trained_together": together, "audio_files": place.sweep.heard, "failed": DIVERGED,
+        "trained_together": together, "audio_files": place.sweep.heard, "failed": groups.DIVERGED,
     }  # fmt: skip
     if training.progress is not None:
         student = fine_tuning.export(source, [task], [training.student], output, {"changes": place.point.changes})
