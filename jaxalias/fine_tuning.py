@@ -44,6 +44,8 @@ def fine_tune(
 ) -> FineTuned:
     """Fine-tune a copy of a model to remove its aliases.
 
+    On a CPU, `jaxalias.memory.share_heap()`, called before JAX's first computation, makes it a third faster.
+
     Args:
         model: the network (`jaxalias.models.build`).
         params: of the teacher, a nested dict of arrays.

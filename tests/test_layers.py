@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BEFORE: dict[str, tuple[str, ...]] = {"config": (), "disk": (), "signals": ("disk",)}
+BEFORE: dict[str, tuple[str, ...]] = {"config": (), "disk": (), "memory": (), "signals": ("disk",)}
 BEFORE["models"] = ("config", "disk", "signals")
 BEFORE["targets"] = BEFORE["losses"] = (*BEFORE["models"], "models")
 BEFORE["optimisers"] = (*BEFORE["models"], "models")
-BEFORE["training"] = (*BEFORE["targets"], "targets", "losses", "optimisers")
+BEFORE["training"] = (*BEFORE["targets"], "targets", "losses", "optimisers", "memory")
 BEFORE["pretraining"] = BEFORE["evaluation"] = (*BEFORE["training"], "training")
 BEFORE["fine_tuning"] = (*BEFORE["training"], "training", "evaluation")
 BEFORE["reporting"] = (*BEFORE["fine_tuning"], "fine_tuning", "pretraining")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 
+from jaxalias import memory
 from jaxalias.commands import hosts
 from jaxalias.commands.errors import BadInputError
 
@@ -36,6 +37,7 @@ def require(module: str, extra: str) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Run a command: 0 done, 1 failure inside, 2 bad input, 130 interrupted."""
+    memory.share_heap()
     jax.config.update("jax_enable_x64", True)  # analysis is in float64; models run in the precision asked for
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", cores())  # see `jaxalias.training.students`

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxalias import memory
 from jaxalias.models import Params
 from jaxalias.training import students
 from jaxalias.training.run import Run
@@ -83,6 +84,7 @@ class Hooks(NamedTuple):
 SILENT = Hooks()
 
 
+@memory.kept()
 def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int | None = None) -> Progress:
     """Continue from `progress` to the last update of the run, to update `until`, or until a hook stops the loop.
 
