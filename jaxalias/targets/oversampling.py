@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 import scipy.signal
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from jaxalias.models import Model, Params, State
 
@@ -87,8 +87,7 @@ def at_rates(play: Play, factors: Sequence[int]) -> Callable[[Float[Array, "b t"
 
     def play_all(x: Float[Array, "b t"]) -> list[Float[Array, "b t"]]:
         batch, samples = x.shape
-        branches = _upsample(x, highest).reshape(batch, highest, samples).at[:, 0].set(x)  # Nyquist included
-        played = play(branches.reshape(-1, samples)).reshape(batch, highest, samples)
+        played = play(_with_first(_upsample(x, highest), x)).reshape(batch, highest, samples)  # and Nyquist with it
         shares = ((factor, played[:, :: highest // factor].reshape(-1, samples)) for factor in factors)
         return [share if factor == 1 else _decimate(share, factor) for factor, share in shares]
 
@@ -97,22 +96,58 @@ def at_rates(play: Play, factors: Sequence[int]) -> Callable[[Float[Array, "b t"
 
 @partial(jax.jit, static_argnums=1)
 def _upsample(x: Float[Array, "b t"], factor: int) -> Float[Array, "branches t"]:
-    """Band-limited interpolation; row b M + k of the result holds samples k, k + M, k + 2 M ... of signal b."""
+    """Band-limited interpolation; row b M + k of the result holds samples k, k + M, k + 2 M ... of signal b.
+
+    Branch k is the signal, k / M samples early: a phase in its spectrum. So no FFT is longer than the signal's.
+    """
     batch, samples = x.shape
     period = _period(samples)
     spectrum = jnp.fft.rfft(_close(x, period - samples))[:, : (period + 1) // 2]
-    u = factor * jnp.fft.irfft(spectrum, factor * period)[:, : factor * samples]
-    return u.reshape(batch, samples, factor).swapaxes(1, 2).reshape(batch * factor, samples)
+
+    def branch(k: Array) -> Array:
+        return jnp.fft.irfft(spectrum * _early(spectrum, k, factor * period), period)[:, :samples]
+
+    return jax.lax.map(branch, jnp.arange(factor)).swapaxes(0, 1).reshape(batch * factor, samples)
 
 
 @partial(jax.jit, static_argnums=1)
 def _decimate(branches: Float[Array, "branches t"], factor: int) -> Float[Array, "b t"]:
-    """Interleave the branches, remove everything from the native Nyquist frequency up, take every M-th sample."""
+    """Interleave the branches, remove everything from the native Nyquist frequency up, take every M-th sample.
+
+    The spectrum of the interleaved signal is the sum of the branches' spectra, each k / M samples late.
+    """
     batch, samples = branches.shape[0] // factor, branches.shape[1]
-    v = branches.reshape(batch, factor, samples).swapaxes(1, 2).reshape(batch, factor * samples)
     period = _period(samples)
-    spectrum = jnp.fft.rfft(_close(v, factor * (period - samples)))[:, : (period + 1) // 2]
-    return jnp.fft.irfft(spectrum, period)[:, :samples] / factor
+    parts = branches.reshape(batch, factor, samples)
+    joins = _joins(parts, period - samples)
+
+    def spectrum(k: Any) -> Array:
+        return jnp.fft.rfft(jnp.concatenate([parts[:, k], joins[:, k]], axis=1))[:, : (period + 1) // 2]
+
+    def add(k: Array, total: Array) -> Array:
+        return total + spectrum(k) * _early(total, k, factor * period).conj()
+
+    return jnp.fft.irfft(jax.lax.fori_loop(1, factor, add, spectrum(0)), period)[:, :samples] / factor
+
+
+def _early(spectrum: Complex[Array, "b f"], k: Array, period: int) -> Array:
+    """What each bin is multiplied by where the signal, of `period` samples, comes k samples earlier."""
+    turn = jnp.arange(spectrum.shape[1]) * k % period / period
+    return jnp.exp(2j * jnp.pi * turn).astype(spectrum.dtype)
+
+
+def _joins(parts: Float[Array, "b factor t"], gap: int) -> Float[Array, "b factor gap"]:
+    """What `_close` appends to the interleaved signal, in branches. It depends on the ends of the signal alone."""
+    batch, factor, samples = parts.shape
+    ends = parts if samples <= 2 * gap + 2 else jnp.concatenate([parts[..., : gap + 1], parts[..., -gap - 1 :]], axis=2)
+    signal = ends.swapaxes(1, 2).reshape(batch, -1)
+    return _close(signal, factor * gap)[:, signal.shape[1] :].reshape(batch, gap, factor).swapaxes(1, 2)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _with_first(branches: Float[Array, "branches t"], x: Float[Array, "b t"]) -> Float[Array, "branches t"]:
+    """The signal itself in place of the first branch of each."""
+    return branches.at[:: branches.shape[0] // x.shape[0]].set(x)
 
 
 def _period(samples: int) -> int:
