@@ -9,8 +9,9 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # names of glibc's `malloc.h`, without their M_
-_TRIM_DEFAULT, _MMAP_DEFAULT = 128 * 1024, 65536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # of glibc's `malloc.h`, without their M_
+_USUAL = {_MMAP_MAX: 1 << 16, _MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26}
+"""What the allocator has by itself where large blocks are in use: its thresholds have grown to these by then."""
 
 
 def share_heap() -> None:
@@ -26,7 +27,8 @@ def share_heap() -> None:
 def kept() -> Iterator[None]:
     """Keep what is freed within the block for the next allocation; give it back to the system at the end of the block.
 
-    Without `share_heap`, or where the C library is not glibc, the block runs as it would without this.
+    Without `share_heap`, or where the C library is not glibc, the block runs as it would without this. One block may
+    not contain another.
 
     Example:
         >>> with kept():
@@ -41,8 +43,8 @@ def kept() -> Iterator[None]:
     try:
         yield
     finally:
-        library.mallopt(_MMAP_MAX, _MMAP_DEFAULT)
-        library.mallopt(_TRIM_THRESHOLD, _TRIM_DEFAULT)
+        for setting, value in _USUAL.items():
+            library.mallopt(setting, value)
         library.malloc_trim(0)
 
 

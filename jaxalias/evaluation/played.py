@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxalias import memory
 from jaxalias.evaluation import host
 from jaxalias.evaluation.audio_set import SILENT
 from jaxalias.evaluation.sine_set import PERFECT, Candidate
@@ -87,6 +88,7 @@ def own_sets(sample_rate: int) -> Float[np.ndarray, "b t"]:
     return np.stack([phrases, *(high * (peak / np.max(np.abs(high))) for peak in PEAKS)])
 
 
+@memory.kept()
 @host.in_double_precision
 def measure(
     candidates: Sequence[Candidate],

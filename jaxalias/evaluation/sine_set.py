@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from jaxalias import models
+from jaxalias import memory, models
 from jaxalias.evaluation import host, metrics
 from jaxalias.models import Model, Params
 from jaxalias.signals import sines
@@ -27,7 +27,7 @@ PERFECT = "no dB value: the model is compared with itself, a perfect match"
 METRICS = ("ESR-R", "NMR-R", "HESR-R", "ESR-T", "NMR-T", "HESR-T", "ESR-S", "NMR-S")
 SETTLING_S, ANALYSED_S = 0.2, 1.0
 _BLOCK = 1 << 18  # samples of a signal in one call; limits the memory for long clips
-_BATCH_BLOCK = 1 << 20  # samples of all signals in one call, for models that store inner states of all samples
+_BATCH_BLOCK = 1 << 16  # of all signals, for models that store inner states of all samples: those stay in the cache
 _GRAIN = 1 << 12  # calls of a network without recurrence have multiples of it, so that few shapes are compiled
 _ALIAS_TONES = ((1319.0, (1,)), (2633.0, (1,)), (4999.0, (1,)), (101.0, (11, 13)), (101.0, (41, 47)))
 """(Hz, multiples of it): single tones as in Sato and Smith, and two pairs of tones with a common spacing."""
@@ -111,6 +111,7 @@ def _run(apply: Callable, mesh: Mesh, params: Params, x: Array, state: Any) -> t
     return students.over_rows(mesh, apply, (-1, 0, 0), (0, 0))(params, x, state)
 
 
+@memory.kept()
 @host.in_double_precision
 def evaluate(
     candidates: Sequence[Candidate],
