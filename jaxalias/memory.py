@@ -1,4 +1,4 @@
-"""Freed memory kept for the next update, so that the kernel need not clear it again: a third of an update on a CPU.
+"""Freed memory kept for the next update, so that the kernel need not clear it again: up to a third of an update.
 
 XLA allocates the buffers of each call anew on a CPU. glibc gives a large block back to the system when it is freed, and
 the kernel clears every page of the next one. Measured: experiments/BENCHMARKS.md, "Memory". Source: mallopt(3).
@@ -27,8 +27,8 @@ def share_heap() -> None:
 def kept() -> Iterator[None]:
     """Keep what is freed within the block for the next allocation; give it back to the system at the end of the block.
 
-    Without `share_heap`, or where the C library is not glibc, the block runs as it would without this. One block may
-    not contain another.
+    Without `share_heap` it saves next to nothing; where the C library is not glibc it does nothing. One block may not
+    contain another.
 
     Example:
         >>> with kept():
