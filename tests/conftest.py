@@ -37,7 +37,7 @@ def accepted(flags: str) -> bool:
 
 if "XLA_FLAGS" not in os.environ:  # for all processes of a session, as the folder of the compiled programs below
     os.environ["XLA_FLAGS"] = QUICK if accepted(QUICK) else ""
-memory._is_glibc = lambda: False  # thousands of compiled functions in one process: it keeps its usual allocator
+memory.share_heap = lambda: None  # thousands of compiled functions in one process: it keeps its usual allocator
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)  # whatever the machine, here ...
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # ... and in the commands that tests call and start

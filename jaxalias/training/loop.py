@@ -84,7 +84,6 @@ class Hooks(NamedTuple):
 SILENT = Hooks()
 
 
-@memory.kept()
 def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int | None = None) -> Progress:
     """Continue from `progress` to the last update of the run, to update `until`, or until a hook stops the loop.
 
@@ -112,21 +111,25 @@ def advance(run: Run, progress: Progress, hooks: Hooks = SILENT, *, until: int |
         return now
 
     last = config.updates if until is None else min(until, config.updates)
-    while done < last and not hooks.should_stop():
-        state, batches = _drawn(run, state, batches, done)
-        state, terms = run.update(state, batches, done)
-        records.read()
-        done += 1
-        records.pending = done, terms
-        if done % config.validate_every == 0 or done == config.updates:
-            found = {name: np.asarray(value) for name, value in run.validate(state.average).items()}
-            records.read(found)
-            better = found["loss"] < np.array(best_loss)
-            best_loss[:] = np.where(better, found["loss"], best_loss).tolist()
-            best = _choose(better, state.average, best)
-        if hooks.is_due(done) and done < config.updates:
-            reached()
-    return reached()
+    first = done
+    with memory.kept() as fill:
+        while done < last and not hooks.should_stop():
+            state, batches = _drawn(run, state, batches, done)
+            state, terms = run.update(state, batches, done)
+            records.read()
+            done += 1
+            records.pending = done, terms
+            if done == first + 1:  # the functions are compiled now
+                fill()
+            if done % config.validate_every == 0 or done == config.updates:
+                found = {name: np.asarray(value) for name, value in run.validate(state.average).items()}
+                records.read(found)
+                better = found["loss"] < np.array(best_loss)
+                best_loss[:] = np.where(better, found["loss"], best_loss).tolist()
+                best = _choose(better, state.average, best)
+            if hooks.is_due(done) and done < config.updates:
+                reached()
+        return reached()
 
 
 def _drawn(run: Run, state: Student, batches: Sequence[Batch], done: int) -> tuple[Student, list[Batch]]:
