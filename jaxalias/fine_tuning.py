@@ -44,7 +44,7 @@ def fine_tune(
 ) -> FineTuned:
     """Fine-tune a copy of a model to remove its aliases.
 
-    `jaxalias.memory.share_heap()`, called before JAX's first computation, saves up to a third of a CPU core's time.
+    `jaxalias.memory.share_heap()`, called before JAX's first computation, saves up to a third of the time on a CPU.
 
     Args:
         model: the network (`jaxalias.models.build`).
