@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from jaxalias.losses import terms as loss_terms
@@ -42,7 +43,28 @@ Learn = Callable[[Params, dict[str, Any], Sequence[Frame], Sequence[State], Key[
 """(params, weights by term, a frame and a memory for each source, key, number of earlier updates) -> Learned."""
 
 
-def values_of(
+def of_batch(sources: Sequence[Source], spread: Spread) -> Learn:
+    """The gradient of the loss by reverse-mode differentiation.
+
+    Args:
+        sources: of the run.
+        spread: distributes the rows over devices.
+    """
+
+    def learn(
+        params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
+    ) -> Learned:
+        def loss(params: Params) -> tuple[Array, tuple]:
+            values, after = _values_of_batch(sources, params, weights, frames, memories, spread)
+            return values["loss"], (values, after)
+
+        gradient, (values, after) = jax.grad(loss, has_aux=True)(params)
+        return Learned(gradient, None, values, after)
+
+    return learn
+
+
+def _values_of_batch(
     sources: Sequence[Source], params: Params, weights: dict[str, Any], frames: Sequence[Frame],
     memories: Sequence[State], spread: Spread,
 ) -> tuple[dict[str, Array], tuple[State, ...]]:  # fmt: skip
@@ -59,27 +81,6 @@ def values_of(
         values |= _values(source, parts, frame)
     every = [term for source in sources for term in source.terms]
     return {"loss": loss_terms.total(every, values, weights), **values}, tuple(after)
-
-
-def of_batch(sources: Sequence[Source], spread: Spread) -> Learn:
-    """The gradient of the loss by reverse-mode differentiation.
-
-    Args:
-        sources: of the run.
-        spread: distributes the rows over devices.
-    """
-
-    def learn(
-        params: Params, weights: dict, frames: Sequence[Frame], memories: Sequence[State], key: Array, number: Any
-    ) -> Learned:
-        def loss(params: Params) -> tuple[Array, tuple]:
-            values, after = values_of(sources, params, weights, frames, memories, spread)
-            return values["loss"], (values, after)
-
-        gradient, (values, after) = jax.grad(loss, has_aux=True)(params)
-        return Learned(gradient, None, values, after)
-
-    return learn
 
 
 def row_by_row(
@@ -121,16 +122,16 @@ def row_by_row(
         alike = [(source.play, *_comparison(source, own)) for source, own in zip(sources, rows, strict=True)]
         learned = together(alike, rows, learn_rows)
         gradients, probes, measures, after = zip(*learned, strict=True)
-        means = [jax.tree.map(lambda g: jnp.mean(g, axis=0), gradient) for gradient in gradients]
-        scales = [math.sqrt(all_rows / source.rows) for source in sources]
-        scaled = [jax.tree.map(lambda u, s=s: s * u, probe) for s, probe in zip(scales, probes, strict=True)]
+        scaled = [math.sqrt(all_rows / source.rows) * probe for source, probe in zip(sources, probes, strict=True)]
         values: dict[str, Array] = {}
         for source, parts, frame in zip(sources, measures, frames, strict=True):
             values |= _values(source, parts, frame)
         every = [term for source in sources for term in source.terms]
+        unravel = ravel_pytree(params)[1]
+        means = [jnp.mean(gradient, axis=0) for gradient in gradients]
         return Learned(
-            jax.tree.map(lambda *parts: sum(parts), *means),
-            jax.tree.map(lambda *parts: jnp.concatenate(parts), *scaled),
+            unravel(jnp.sum(jnp.stack(means), axis=0)),
+            jax.vmap(unravel)(jnp.concatenate(scaled)),
             {"loss": loss_terms.total(every, values, weights), **values},
             after,
         )
@@ -146,7 +147,10 @@ def _comparison(source: Source, rows: Any) -> tuple:
 
 
 def _learn_row(source: Source, params: Params, sampled: Array, row: Row) -> tuple:
-    """Gradient, sample of the curvature, measures and memory of one row of this source or of one like it."""
+    """Gradient (p,), sample of the curvature (p,), measures and memory of one row of this source or of one like it.
+
+    Vectors of all p parameters, because each array that devices share costs a transfer.
+    """
     frame, memory = jax.tree.map(lambda a: a[None], (row.frame, row.memory))  # a batch of one
     weights = {term.name: weight for term, weight in zip(source.terms, row.weights, strict=True)}
 
@@ -161,9 +165,9 @@ def _learn_row(source: Source, params: Params, sampled: Array, row: Row) -> tupl
     parts, pull_squares = jax.vjp(lambda every: [loss_terms.squares(r) for r in every], found)
     slopes = jax.grad(loss)(parts)
     signs = [_signs(k, s, r) for k, s, r in zip(jax.random.split(row.key, len(found)), slopes, found, strict=True)]
-    gradient = pull(*pull_residuals(*pull_squares(slopes)))[0]
+    gradient = ravel_pytree(pull(*pull_residuals(*pull_squares(slopes)))[0])[0]
     probe = jax.lax.cond(
-        sampled, lambda: pull(*pull_residuals(signs))[0], lambda: jax.tree.map(jnp.zeros_like, gradient)
+        sampled, lambda: ravel_pytree(pull(*pull_residuals(signs))[0])[0], lambda: jnp.zeros_like(gradient)
     )
     return gradient, probe, *jax.tree.map(lambda a: a[0], (parts, after))
 

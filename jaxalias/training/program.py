@@ -16,6 +16,7 @@ from jaxtyping import Array, Key
 
 from jaxalias import models, optimisers
 from jaxalias.config import FineTuneConfig, PretrainConfig
+from jaxalias.losses import terms as loss_terms
 from jaxalias.models import Model, Params, State
 from jaxalias.optimisers import gauss_newton
 from jaxalias.training import gradients, sources, step, students
@@ -136,26 +137,33 @@ def _held_out(program: Program, known: Known) -> list[Batch]:
 
 
 def _validate(program: Program, weights: dict, params: Params, batches: Sequence[Batch]) -> dict[str, Array]:
-    """The loss and its terms, each the mean over all frames of the held-out batch of its source."""
+    """The loss and its terms, each the mean over all frames of the held-out batch of its source.
+
+    Devices share rows outside the loops over frames: XLA computes independent loops in any order, so that one device
+    could wait for the other in one loop, and the other in another.
+    """
 
     def one(params: Params, batches: Sequence[Batch], weights: dict) -> dict[str, Array]:
         values: dict[str, Array] = {}
         for source, batch in zip(program.setup.sources, batches, strict=True):
-            found = _over_frames(program, source, params, batch, weights)
-            values |= {name: jnp.mean(value) for name, value in found.items() if name != "loss"}
+            measures = program.over(partial(_over_frames, source), (-1, 0), 0)(params, batch)
+            for term, part in zip(source.terms, measures, strict=True):
+                of_frames = jax.vmap(partial(loss_terms.mean, term, weight=batch.weight), in_axes=1)(part)
+                values[term.name] = jnp.mean(of_frames)
         total: Any = sum(weights[name] * value for name, value in values.items())
         return {"loss": total, **values}
 
     return program.each(one)(params, batches, weights)
 
 
-def _over_frames(program: Program, source: Source, params: Params, batch: Batch, weights: dict) -> dict[str, Array]:
-    """The loss of one source and its terms, for each frame."""
+def _over_frames(source: Source, params: Params, batch: Batch) -> list[Any]:
+    """The measures of each term of a source: rows first, then frames."""
 
-    def next_frame(memory: State, index: Array) -> tuple[State, dict[str, Array]]:
+    def next_frame(memory: State, index: Array) -> tuple[State, list[Any]]:
         frame = sources.frame(batch, index)
-        found, (after,) = gradients.values_of([source], params, weights, [frame], [memory], program.over)
-        return after, found
+        estimate, after = source.play(params, frame.inputs, memory)
+        return after, [term.measure(estimate, frame.targets, frame.about) for term in source.terms]
 
-    memory = program.over(source.begin, (-1, 0), 0)(params, batch.lead_in)
-    return jax.lax.scan(next_frame, memory, jnp.arange(source.frames))[1]
+    memory = source.begin(params, batch.lead_in)
+    found = jax.lax.scan(next_frame, memory, jnp.arange(source.frames))[1]
+    return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), found)

