@@ -89,7 +89,7 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
     return prepared
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _fine_tuning(model: Model, teacher_model: Model, shared: FineTuneConfig, sample_rate: int, mesh: Mesh) -> Compiled:
     """The functions of all runs of these models whose configs agree in `shared` (`plan.shared`)."""
     return program.compiled(model, plan.sources_of(model, teacher_model, shared, sample_rate), shared, mesh)

@@ -102,6 +102,18 @@ def test_a_folder_without_a_model_and_a_page_of_another_program_are_refused(
     assert "hot.txt" in capsys.readouterr().err
 
 
+def test_compiled_functions_are_freed_before_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the outcomes of the last group of a shape are dealt with."""
+    events: list[Any] = []
+    monkeypatch.setattr(fine_tuning, "fine_tune", lambda group, done, quiet: [Training(None, 0, 0.0)] * len(group))
+    monkeypatch.setattr(groups, "in_step", lambda claimed, most: [([(name, None)], 0) for name in ("a1", "a2", "b1")])
+    monkeypatch.setattr(groups, "_shape", lambda entry: entry[0][0])
+    monkeypatch.setattr(jax, "clear_caches", lambda: events.append("freed"))
+    for (outcome,) in groups.train([], 8, True):
+        events.append(outcome.task)
+    assert events == ["a1", "a2", "freed", "b1"]
+
+
 def test_groups_are_halved_until_they_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve models, on a device that holds four: of 8, 4 and 4; then of 4."""
     tried: list[int] = []
@@ -113,6 +125,7 @@ def test_groups_are_halved_until_they_fit_into_the_memory(monkeypatch: pytest.Mo
         return [Training(None, index, 0.0) for index, _ in enumerate(group)]
 
     monkeypatch.setattr(fine_tuning, "fine_tune", fine_tune)
+    monkeypatch.setattr(groups, "_shape", lambda entry: "one")
     alike = [(range(start, end), 0) for start, end in ((0, 8), (8, 12))]
     monkeypatch.setattr(groups, "in_step", lambda claimed, most: [([(n, None) for n in part], 0) for part, _ in alike])
     outcomes = [outcome for group in groups.train([], 8, True) for outcome in group]
