@@ -119,7 +119,7 @@ def balanced(model: ModelConfig) -> FineTuneConfig:
 def best(model: ModelConfig) -> FineTuneConfig:
     """As `balanced`, twice as long.
 
-    Measured on two WaveNets and two LSTMs: fewer aliases than by `fast`, playing no nearer (experiments/RESULTS.md).
+    Measured on three WaveNets and two LSTMs: fewer aliases than by `fast`, playing no nearer (experiments/RESULTS.md).
     """
     config = balanced(model)
     return config.model_copy(update={"preset": "best", "updates": 2 * config.updates})
