@@ -139,8 +139,8 @@ def _held_out(program: Program, known: Known) -> list[Batch]:
 def _validate(program: Program, weights: dict, params: Params, batches: Sequence[Batch]) -> dict[str, Array]:
     """The loss and its terms, each the mean over all frames of the held-out batch of its source.
 
-    Devices share rows outside the loops over frames: XLA computes independent loops in any order, so that one device
-    could wait for the other in one loop, and the other in another.
+    The devices exchange rows outside the loops over frames: XLA computes independent loops in any order, so with
+    exchanges inside them two devices could wait for each other in different loops.
     """
 
     def one(params: Params, batches: Sequence[Batch], weights: dict) -> dict[str, Array]:
