@@ -70,19 +70,13 @@ def fine_tune(
     return FineTuned(student, float(progress.state.rate[0]), progress.history[0])
 
 
-def train(
-    prepared: run.Run,
-    hooks: Hooks = SILENT,
-    saved: Progress | None = None,
-    on_rates: Callable[[list[float]], None] = lambda rates: None,
-) -> Progress:
+def train(prepared: run.Run, hooks: Hooks = SILENT, saved: Progress | None = None) -> Progress:
     """Train from the first update, or from saved progress, to the last update, or until a hook stops the run.
 
     Args:
         prepared: the compiled functions of the run (`jaxalias.training.run.prepare`).
         hooks: called by the loop (`jaxalias.training.loop.Hooks`).
         saved: progress to continue from, also from within the rate search; None: from the first update.
-        on_rates: called with the learning rate of each student if the rate search went on here.
 
     Raises:
         DivergedError: no student is finite any more.
@@ -90,10 +84,7 @@ def train(
     Example:
         progress = train(run.prepare(model, [task], sample_rate), Hooks(on_update=print))
     """
-    begun = rate_search.begin(prepared, hooks, saved)
-    if begun is not saved:
-        on_rates(np.asarray(begun.state.rate).tolist())
-    return loop.advance(prepared, begun, hooks)
+    return loop.advance(prepared, rate_search.begin(prepared, hooks, saved), hooks)
 
 
 def play_music(

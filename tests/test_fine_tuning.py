@@ -71,10 +71,14 @@ def test_it_finds_a_rate_and_trains_on_recordings(kind: Kind) -> None:
     for name in ("music", "starts"):
         np.testing.assert_array_equal(music[name].training.x, recording)
     task = fine_tuning.Task("again", teacher, config, music=music)
-    rates: list[float] = []
-    progress = fine_tuning.train(fine_tuning.run.prepare(model, [task], RATE), on_rates=rates.extend)
+    told: list[tuple] = [(0, 0.01)]
+    hooks = loop.Hooks(on_lowered=lambda *lowered: told.append(lowered))
+    progress = fine_tuning.train(fine_tuning.run.prepare(model, [task], RATE), hooks)
     assert progress.history[0] == found.history
-    assert rates == [found.learning_rate]
+    np.testing.assert_allclose(
+        told, [(0, 0.01 / 2**halvings) for halvings in range(len(told))], rtol=tolerances.F32_ROUNDING
+    )
+    assert told[-1] == (0, pytest.approx(found.learning_rate))
     for ours, theirs in zip(jax.tree.leaves(found.student), jax.tree.leaves(progress.best), strict=True):
         np.testing.assert_array_equal(ours, theirs[0])
 
@@ -107,6 +111,7 @@ def test_what_was_saved_is_gone_on_with_at_its_rate() -> None:
     task = fine_tuning.Task("amp", teacher, SHORT.model_copy(update={"rate_search": RateSearchConfig(updates=1)}))
     prepared = fine_tuning.run.prepare(model, [task], RATE)
     saved = loop.advance(prepared, loop.begin(prepared, [0.001]), until=2)
-    end = fine_tuning.train(prepared, saved=saved, on_rates=lambda rates: pytest.fail("told again"))
+    hooks = loop.Hooks(on_lowered=lambda index, rate: pytest.fail("told again"))
+    end = fine_tuning.train(prepared, hooks, saved)
     assert end.updates_done == 3
     assert end.state.rate.tolist() == [np.float32(0.001)]

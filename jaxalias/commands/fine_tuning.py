@@ -168,9 +168,13 @@ def fine_tune(group: Group, done: int, quiet: bool) -> list[Training]:
         def show(record: dict[str, float]) -> None:
             step("  ".join(f"{name} {record[name]:.4g}" for name in ("loss", "ESR", "NMR")), round(record["update"]))
 
-        hooks = loop.Hooks(show, partial(save, group), long_runs.EveryMinute(), should_stop)
+        def tell_lowered(index: int, rate: float) -> None:
+            if not quiet:
+                print(lowered(tasks[index], rate), file=sys.stderr, flush=True)
+
+        hooks = loop.Hooks(show, partial(save, group), long_runs.EveryMinute(), should_stop, tell_lowered)
         try:
-            progress = fine_tuning.train(prepared, hooks, progress, lambda rates: tell_lowered(tasks, rates, quiet))
+            progress = fine_tuning.train(prepared, hooks, progress)
         except loop.DivergedError:
             return [Training(None, 0, 0.0)] * len(group)
         finally:
@@ -201,13 +205,10 @@ def save(group: Group, parts: Sequence[Progress | None]) -> None:
             checkpoints.save(part)
 
 
-def tell_lowered(tasks: Sequence[Task], rates: Sequence[float], quiet: bool) -> None:
-    """Say which models are trained at a lower learning rate than that of their config."""
-    for task, rate in zip(tasks, rates, strict=True):
-        highest = task.config.optimiser.learning_rate
-        if rate < 0.75 * highest and not quiet:  # halved at least once: a rate in float32 is not the config's either
-            what = f"learning rate {rate:.3g}: at twice that the first updates do harm"
-            print(f"{task.label}: {what} (its config has {highest:g})", file=sys.stderr, flush=True)
+def lowered(task: Task, rate: float) -> str:
+    """Say that the first updates of a task are repeated at a lower learning rate."""
+    highest = f"its config has {task.config.optimiser.learning_rate:g}"
+    return f"{task.label}: again at learning rate {rate:.3g}: at twice that the first updates do harm ({highest})"
 
 
 def export(

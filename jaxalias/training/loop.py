@@ -67,18 +67,20 @@ def join(parts: Sequence[Progress], like: Progress) -> Progress:
 
 
 class Hooks(NamedTuple):
-    """Functions that `advance` calls.
+    """Functions that `advance` and the rate search call.
 
     on_update: after each update, in order, with the mean of the records of all finite students.
     on_checkpoint: with the result of `split`, when `is_due` returns true, and at the end or stop.
     is_due: after each update, with the number of updates done.
     should_stop: before each update; true ends the loop.
+    on_lowered: when a student begins again at a lower learning rate (`rate_search`), with its index and that rate.
     """
 
     on_update: Callable[[dict[str, float]], None] = lambda record: None
     on_checkpoint: Callable[[list[Progress | None]], None] = lambda parts: None
     is_due: Callable[[int], bool] = lambda done: False
     should_stop: Callable[[], bool] = lambda: False
+    on_lowered: Callable[[int, float], None] = lambda index, rate: None
 
 
 SILENT = Hooks()

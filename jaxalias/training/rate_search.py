@@ -66,7 +66,10 @@ def begin(run: Run, hooks: Hooks = SILENT, saved: Progress | None = None) -> Pro
             kept |= rates <= lowest
             if kept.all():
                 return progress
-        progress = start._replace(state=run.start(np.where(kept, rates, rates / 2).tolist()))
+        lower = np.where(kept, rates, rates / 2).tolist()
+        for index in np.flatnonzero(~kept).tolist():
+            hooks.on_lowered(index, lower[index])
+        progress = start._replace(state=run.start(lower))
 
 
 def _validated(run: Run, params: Params) -> dict[str, np.ndarray]:

@@ -280,7 +280,7 @@ def test_a_rate_that_does_harm_is_halved_unless_there_is_no_search(tmp_path, typ
     tried, untried = sorted(found["learning_rate"] for found in results(tmp_path / "run").values())
     assert untried == 10
     assert tried in [10 * 0.5**halvings for halvings in range(1, 13)]
-    assert f"learning rate {tried:.3g}: at twice that the first updates do harm (its config has 10)" in err
+    assert f"again at learning rate {tried:.3g}: at twice that the first updates do harm (its config has 10)" in err
 
 
 def test_music_is_played_only_where_it_was_not_yet(tmp_path, typed, quick):
