@@ -22,6 +22,7 @@ NAM_SCALE = (
 )
 """(upper limit of the ESR, comment), from the trainer of neural-amp-modeler 0.13 (`nam.train.core._esr_comment`)."""
 _ROUNDING_DB = 0.05  # smaller differences are rounding errors of float32
+_GAIN_DB = 1.0  # an NMR that is lower by less is no reason to change a capture
 _SETS = {"playing": "playing", "high_playing": "high playing"}
 
 
@@ -59,6 +60,13 @@ def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
             shares = f"{_percent(after['audible'])} against {_percent(before['audible'])}"
             found.append(f"audible frames of {words} ({shares})")
     return found + _worse_nmr("NMR-T on sines", student["metrics"]["NMR-T"], teacher["metrics"]["NMR-T"])
+
+
+def gains(teacher: dict[str, Any], student: dict[str, Any]) -> bool:
+    """True if a student has a lower NMR of high playing or a lower NMR-T than its teacher, by more than 1 dB."""
+    of_high = [_nmr(model["played"]["high_playing"]["alias_free"]["NMR"]) for model in (teacher, student)]
+    of_sines = [_nmr(model["metrics"]["NMR-T"]) for model in (teacher, student)]
+    return any(after < before - _GAIN_DB for before, after in (of_high, of_sines))
 
 
 def _compared(teacher: dict[str, Any], student: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -129,6 +137,9 @@ def _advice(positions: Sequence[Pair]) -> str:
         return f"It is worse than its teacher in {', '.join(found)}: keep the teacher"
     if elsewhere:
         return f"With the knobs at {', '.join(elsewhere)} it is worse than its teacher: keep the teacher there"
+    if not any(gains(pair.teacher, pair.student) for pair in positions):
+        nothing = f"not better by {_GAIN_DB:g} dB in any of this: nothing is gained by it"
+        return f"It is no worse than its teacher, and {nothing}"
     return "It is no worse than its teacher in any of this: use it"
 
 

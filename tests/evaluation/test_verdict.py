@@ -64,6 +64,16 @@ def test_one_figure_that_is_worse_is_said_and_the_teacher_kept(changed: dict[str
     assert f"It is worse than its teacher in {words}: keep the teacher." in one(TEACHER, student)
 
 
+@pytest.mark.parametrize(
+    ("high", "nmr_t", "gained"),
+    [(14.0, 11.8, False), (13.1, 10.9, False), (12.9, 11.8, True), (14.0, 10.7, True), (None, 11.8, True)],
+)
+def test_a_student_as_good_as_its_teacher_is_not_recommended(high: float | None, nmr_t: float, gained: bool) -> None:
+    line = one(TEACHER, entry("student", figures(-30.0, 0.0), figures(high, 0.77), nmr_t))
+    assert ("use it" in line) == gained
+    assert ("nothing is gained by it" in line) != gained
+
+
 def clip(name: str, of_it: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "ESR": -20.0, "self": of_it, "alias_free": of_it}
 
