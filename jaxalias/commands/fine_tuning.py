@@ -206,7 +206,7 @@ def save(group: Group, parts: Sequence[Progress | None]) -> None:
 
 
 def lowered(task: Task, rate: float) -> str:
-    """Say that the first updates of a task are repeated at a lower learning rate."""
+    """A line that says that the first updates of a task are repeated at a lower learning rate."""
     highest = f"its config has {task.config.optimiser.learning_rate:g}"
     return f"{task.label}: again at learning rate {rate:.3g}: at twice that the first updates do harm ({highest})"
 
