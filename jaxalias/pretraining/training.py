@@ -95,7 +95,7 @@ def source(model: Model, config: PretrainConfig, sample_rate: int, places: int, 
         return Batch(lead_in, cut(x[:, before:], config.frame), cut(y[:, before:], config.frame), ())
 
     return Source(
-        name, config.batch_size, config.frames, draw, complete, held_out,
+        name, config.batch_size, config.frames, draw, complete, lambda known: held_out,
         begin(model), model.apply, loss_of(sample_rate),
     )  # fmt: skip
 

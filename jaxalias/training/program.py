@@ -131,7 +131,7 @@ def _update(
 def _held_out(program: Program, known: Known) -> list[Batch]:
     def one(known: Known) -> list[Batch]:
         other = known._replace(material=known.held_out)
-        return [program.over(s.complete, (-1, 0), 0)(other, s.held_out) for s in program.setup.sources]
+        return [program.over(s.complete, (-1, 0), 0)(other, s.held_out(other)) for s in program.setup.sources]
 
     return program.each(one)(known)
 

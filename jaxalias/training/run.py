@@ -71,19 +71,21 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
     mesh = students.mesh_for(len(tasks))
     functions = _fine_tuning(model, teacher_model, plan.shared(config), sample_rate, mesh)
     settling = plan.settling_of(model, config, sample_rate)
+    known = [plan.known_of(teacher_model, task, settling, sample_rate) for task in tasks]
     prepared = assemble(
         functions,
         config,
         initial=[task.teacher if task.initial is None else task.initial for task in tasks],
-        known=[plan.known_of(teacher_model, task, settling, sample_rate) for task in tasks],
+        known=known,
         weights=[plan.weights_of(model, task.config, sample_rate) for task in tasks],
         seeds=[task.config.seed for task in tasks],
         rates=[task.config.optimiser.learning_rate for task in tasks],
     )
-    tones = functions.sources[0].held_out.tones
-    for task, targets in zip(tasks, students.to_host(prepared.held_out[0].targets), strict=True):
+    tones = functions.sources[0]
+    for task, own, targets in zip(tasks, known, students.to_host(prepared.held_out[0].targets), strict=True):
+        increment = tones.held_out(own).tones.increment
         try:
-            teacher.refuse_unusable(targets.reshape(len(targets), -1), tones.increment, sample_rate)
+            teacher.refuse_unusable(targets.reshape(len(targets), -1), increment, sample_rate)
         except ValueError as error:
             raise ValueError(f"{task.name}: {error}") from None
     return prepared

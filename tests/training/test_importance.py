@@ -1,5 +1,7 @@
 """Importance sampling: what is drawn more often weighs less, so that the mean of the loss is that of uniform draws."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from small_runs import CONFIG, KNOB_LSTM, RATE, WAVENET, music_config, noise, ta
 
 from jaxalias import models
 from jaxalias.config import LossConfig, NMRConfig, SineConfig
+from jaxalias.losses import terms
 from jaxalias.signals import phase
 from jaxalias.signals.recordings import Pair
 from jaxalias.training import importance, plan
@@ -102,6 +105,25 @@ def test_tones_with_loud_aliases_are_drawn_more_often() -> None:
     high = weight[(midi > 100) & (level > -6)]
     assert high.mean() < weight.mean()
     np.testing.assert_allclose(np.mean(known.chances["tones"].density), 1, rtol=tolerances.F32_ROUNDING)
+
+
+def test_validation_tones_are_those_of_training() -> None:
+    """A few of them have the loss of aliases that many drawn tones have, within a fifth."""
+    source, known = drawn("tones", aliased())
+    quiet = jax.tree.map(lambda a: 0.7 * a, known.teacher)
+
+    @jax.jit
+    def aliases(choices: Any) -> jax.Array:
+        batch = source.complete(known, choices)
+        (term,) = (each for each in source.terms if "aliases" in each.name)
+        estimate, _ = source.play(quiet, jax.tree.map(lambda a: a[:, 0], batch.inputs), ())
+        measure = term.measure(estimate, batch.targets[:, 0], batch.about)
+        return terms.mean(term, measure, batch.weight)
+
+    few, many = source.held_out(known), source.draw(known, jax.random.key(1))
+    assert (len(few.weight), len(many.weight)) == (48, 4000)
+    assert float(aliases(few)) == pytest.approx(float(aliases(many)), rel=0.2)
+    assert float(aliases(many)) > 0
 
 
 def test_what_cannot_be_weighted_is_refused() -> None:

@@ -123,7 +123,7 @@ def test_knobs_are_drawn_for_every_tone_and_learned() -> None:
 def test_validation_tones_spread_over_the_training_range_and_stay_inside(low: float, high: float) -> None:
     """Tones that are not trained for must not choose the student."""
     config = CONFIG.model_copy(update={"sines": SineConfig(midi_low=low, midi_high=high)})
-    held_out = tones.held_out_tones(config, RATE)
+    held_out = tones.held_out_tones(config, RATE, tones.HELD_OUT)
     midi = 69 + 12 * np.log2(phase.to_ratio(held_out.increment) * RATE / 440)
     assert low < midi[0] < low + 4 and high - 4 < midi[-1] < high
     np.testing.assert_allclose(np.diff(midi), (midi[-1] - midi[0]) / (len(midi) - 1), rtol=1e-6)
@@ -138,7 +138,8 @@ def test_validation_is_the_mean_over_frames_of_what_an_update_measures() -> None
     known = plan.known_of(model, task, 1, RATE)
     wanted: dict[str, float] = {}
     for source in plan.sources_of(model, model, config, RATE):
-        batch = source.complete(known._replace(material=known.held_out), source.held_out)
+        other = known._replace(material=known.held_out)
+        batch = source.complete(other, source.held_out(other))
         memory = source.begin(known.teacher, batch.lead_in)
         values: dict[str, list[float]] = {}
         for index in range(source.frames):

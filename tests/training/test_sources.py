@@ -30,7 +30,7 @@ from jaxalias.models import Model, Params
 from jaxalias.signals import periodic_tones, sines
 from jaxalias.targets import harmonics, oversampling
 from jaxalias.training import loop, plan
-from jaxalias.training.sources import Batch, Known, Source, play_together
+from jaxalias.training.sources import Batch, Known, Source, music, play_together
 
 SETTLING = 441  # of a recurrent model, by CONFIG
 ROWS = 6
@@ -96,14 +96,17 @@ def test_every_place_of_the_material_is_as_likely_as_any_other() -> None:
         np.testing.assert_array_equal(batch.inputs[0, 0], x[first + 1 : first + 2049])
 
 
-def test_validation_plays_excerpts_over_all_of_the_music_that_is_held_out() -> None:
-    drawn = draw(CONFIG.model_copy(update={"music": music_config(ROWS)}), "music")
+def test_validation_plays_all_of_the_music_that_is_held_out() -> None:
+    """In as many excerpts as there are without overlap, but not in more than 64."""
+    drawn = draw(CONFIG.model_copy(update={"music": music_config(ROWS, frames=1)}), "music")
     known = drawn.known._replace(material=drawn.known.held_out)
-    batch = drawn.source.complete(known, drawn.source.held_out)
+    batch = drawn.source.complete(known, drawn.source.held_out(known))
     x = noise(seed=4).x
     places = [place_of(x, row) for row in np.concatenate([batch.lead_in.x, whole(batch)], axis=1)]
-    assert (len(places), places[0], places[-1]) == (12, 0, len(x) - SETTLING - 3 * 2048)
-    assert np.ptp(np.diff(places)) <= 1
+    assert (len(places), places[0], places[-1]) == ((len(x) - SETTLING) // 2048, 0, len(x) - SETTLING - 2048)
+    assert np.ptp(np.diff(places)) <= 1 and np.diff(places).min() >= 2048
+    long = music.material(*noise(200_000)[:2], "float32")
+    assert len(drawn.source.held_out(known._replace(material={"music": long})).place) == 64
 
 
 def play(model: Model, params: Params, x: Any, knobs: Any = None) -> np.ndarray:

@@ -50,7 +50,7 @@ class Source(NamedTuple):
 
     draw: (Known, key) -> the random choices of one batch, a pytree of arrays with the rows first.
     complete: (Known, choices) -> Batch, each row independently, so that devices can share the rows.
-    held_out: the choices of the validation batch.
+    held_out: (Known with the validation music as its material) -> the choices of the validation batch.
     begin: (params, lead-in) -> memory of the model before the first frame.
     play: (params, inputs of one frame, memory) -> (estimate (b, t), memory). Sources with the same function and the
         same length of a frame are played in one call.
@@ -62,7 +62,7 @@ class Source(NamedTuple):
     frames: int  # per draw; one update uses one frame
     draw: Callable[[Known, Key[Array, ""]], Any]
     complete: Callable[[Known, Any], Batch]
-    held_out: Any
+    held_out: Callable[[Known], Any]
     begin: Callable[[Params, Any], State]
     play: Callable[[Params, Any, State], tuple[Float[Array, "b t"], State]]
     terms: tuple[Term, ...]

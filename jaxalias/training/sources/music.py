@@ -22,7 +22,7 @@ from jaxalias.training.importance import Chances
 from jaxalias.training.sources import Batch, Known, Material, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
 
-HELD_OUT = 12  # validation excerpts, evenly spaced over the held-out material
+HELD_OUT = 64  # validation excerpts, at most: as many as the held-out material has without overlap
 
 
 class Choices(NamedTuple):
@@ -59,8 +59,11 @@ def excerpts(
         x, y = (_cut(signal, choices.place, settling + shape.length) for signal in (material.x, material.y))
         return _batch(x, y[:, settling:], choices.knobs, material, shape)._replace(weight=choices.weight)
 
+    def held_out(known: Known) -> Choices:
+        return _at(_even_places(known.material[name], shape, dtype))
+
     return Source(
-        name, config.rows, config.frames, draw, complete, _at(jnp.linspace(0, 1, HELD_OUT, dtype=dtype)),
+        name, config.rows, config.frames, draw, complete, held_out,
         begin(model), play, terms.of_music(config.loss, sample_rate, name),
     )  # fmt: skip
 
@@ -102,11 +105,14 @@ def performed(
         y = jax.lax.stop_gradient(oversample(output, config.oversampling)(x))
         return _batch(x, y[:, settling:], choices.knobs, material, shape)
 
-    place = jnp.linspace(0, 1, HELD_OUT, dtype=dtype)
-    turned = jnp.broadcast_to(place[:, None], (HELD_OUT, model.knobs))
-    silence = jnp.zeros(HELD_OUT, jnp.int32) if settling else (place * shape.length / 2).astype(jnp.int32)
+    def held_out(known: Known) -> Choices:
+        place = _even_places(known.material[name], shape, dtype)
+        turned = jnp.broadcast_to(place[:, None], (len(place), model.knobs))
+        silence = (place * (0 if settling else shape.length / 2)).astype(jnp.int32)
+        return Choices(place, turned, silence)
+
     return Source(
-        name, config.rows, config.frames, draw, complete, Choices(place, turned, silence),
+        name, config.rows, config.frames, draw, complete, held_out,
         begin(model), play, terms.of_music(config.loss, sample_rate, name),
     )  # fmt: skip
 
@@ -124,6 +130,12 @@ class _Shape:
             raise ValueError(
                 f"music.frame_s = {config.frame_s} is {self.samples} samples at {sample_rate} Hz; must be at least 2048"
             )
+
+
+def _even_places(material: Material, shape: _Shape, dtype: str) -> Float[Array, "b"]:
+    """The starts of as many excerpts as the material has without overlap, evenly spaced."""
+    count = (len(material.x) - shape.settling) // shape.length
+    return jnp.linspace(0, 1, min(count, HELD_OUT), dtype=dtype)
 
 
 def _at(place: Float[Array, "b"]) -> Choices:

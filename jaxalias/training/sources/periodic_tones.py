@@ -22,6 +22,8 @@ from jaxalias.training import importance
 from jaxalias.training.importance import Chances
 from jaxalias.training.sources import Batch, Known, Source, tones
 
+HELD_OUT = 48  # validation tones
+
 
 class Choices(NamedTuple):
     """The tones, the cycle of each, and its weight."""
@@ -59,8 +61,14 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
     def play(params: Params, inputs: tuple[Array, Array], memory: tuple) -> tuple[Array, tuple]:
         return settled(params, *inputs), memory
 
-    period = jnp.full(tones.HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
-    held_out = Choices(*periodic_tones.snap(tones.held_out_tones(config, sample_rate), period))
+    def held_out(known: Known) -> Choices:
+        if found := known.chances.get("tones"):
+            chosen, weight = tones.held_out_by_chance(found, config, sample_rate, HELD_OUT)
+        else:
+            chosen, weight = tones.held_out_tones(config, sample_rate, HELD_OUT), None
+        period = jnp.full(HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
+        return Choices(*periodic_tones.snap(chosen, period), weight)
+
     return Source(
         "tones", config.batch_size, 1, draw, complete, held_out, lambda params, lead_in: (), play,
         terms.of_periodic_tones(config.loss, sample_rate),
