@@ -14,7 +14,9 @@ from jaxalias.evaluation.sine_set import player
 from jaxalias.models import Model, Params
 from jaxalias.signals import high_playing, playing
 from jaxalias.signals.recordings import Pair
+from jaxalias.targets import pieces
 from jaxalias.targets.oversampling import at_rates
+from jaxalias.targets.pieces import in_pieces
 from jaxalias.training import loop, plan, rate_search, run
 from jaxalias.training.loop import SILENT, Hooks, Progress
 from jaxalias.training.plan import Played, Task
@@ -112,7 +114,13 @@ def play_music(
     def played(seconds: float, seed: int, high: bool, factor: int) -> tuple[Pair, np.ndarray]:
         instead = audio if seed == TRAINING_SEED and not high else None
         x = _synthetic(seconds, sample_rate, seed, high) if instead is None else instead
-        own, target = (np.asarray(y[0]) for y in at_rates(play, (1, factor))(jnp.asarray(x)[None]))
+        at_both = at_rates(play, (1, factor))
+        own, target = in_pieces(
+            lambda piece: [y[0] for y in at_both(jnp.asarray(piece)[None])],
+            x,
+            longest=round(pieces.LONGEST_S * sample_rate),
+            settling=round(pieces.SETTLING_S * sample_rate),
+        )
         return Pair(x, target), own
 
     found = {}
