@@ -17,7 +17,7 @@ from jaxalias.signals import phase
 from jaxalias.signals.recordings import Pair
 from jaxalias.training import importance, plan
 from jaxalias.training.plan import Played
-from jaxalias.training.sources import Known, Source
+from jaxalias.training.sources import Known, Source, music
 
 EVEN = (np.arange(40_000) + 0.5) / 40_000
 LOUDNESS = np.array([1.0, 0.2, 5.0, 0.0, 1.3])
@@ -81,6 +81,15 @@ def test_excerpts_where_the_teacher_aliases_are_drawn_more_often() -> None:
     np.testing.assert_array_equal(batch.weight, choices.weight)
     weighted = np.asarray(choices.weight) * np.asarray(choices.place)
     assert np.mean(weighted) == pytest.approx(0.5, abs=5 * np.std(weighted) / np.sqrt(4000))
+
+
+def test_aliases_of_long_music_are_measured_some_frames_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, known = drawn("music", aliased(), rows=2)
+    monkeypatch.setattr(music, "_FRAMES", 3)
+    _, in_parts = drawn("music", aliased(), rows=2)
+    wanted = known.chances["music"].density
+    assert len(wanted) > 3
+    np.testing.assert_allclose(in_parts.chances["music"].density, wanted, rtol=tolerances.F32_ROUNDING)
 
 
 def test_without_importance_excerpts_are_drawn_uniformly() -> None:

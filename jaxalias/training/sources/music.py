@@ -23,6 +23,7 @@ from jaxalias.training.sources import Batch, Known, Material, Source, cut
 from jaxalias.training.sources.tones import LeadIn, begin
 
 HELD_OUT = 64  # validation excerpts, at most: as many as the held-out material has without overlap
+_FRAMES = 1024  # STFT frames that are measured at once
 
 
 class Choices(NamedTuple):
@@ -176,10 +177,22 @@ def chances(
     length = _Shape(config, sample_rate, settling).length
     places = len(target) - settling - length + 1
     cells = max(1, places // nmr.HOP)
-    aliases = nmr.of_frames(jnp.asarray(own)[None], jnp.asarray(target)[None], sample_rate)[0]
-    loudness = importance.loudness(aliases, config.loss.nmr)
+    loudness = importance.loudness(_noise_to_mask(own, target, sample_rate), config.loss.nmr)
     begin = (settling + (np.arange(cells) + 0.5) * places / cells) / nmr.HOP  # middle of each cell, in STFT frames
     first = np.minimum(begin.astype(int), len(loudness) - 1)
     last = np.minimum((begin + length / nmr.HOP).astype(int), len(loudness))
     total = np.append(0.0, np.cumsum(loudness))
     return importance.chances((total[last] - total[first]) / (last - first))
+
+
+def _noise_to_mask(
+    y: Float[np.ndarray, "t"], reference: Float[np.ndarray, "t"], sample_rate: int
+) -> Float[np.ndarray, "n"]:
+    """The NMR of each STFT frame, some frames at a time, so that the memory does not grow with the length."""
+    count = (len(y) - nmr.FRAME) // nmr.HOP + 1
+    found = []
+    for first in range(0, count, _FRAMES):
+        part = slice(first * nmr.HOP, (min(first + _FRAMES, count) - 1) * nmr.HOP + nmr.FRAME)
+        signal, wanted = jnp.asarray(y[part])[None], jnp.asarray(reference[part])[None]
+        found.append(np.asarray(nmr.of_frames(signal, wanted, sample_rate)[0]))
+    return np.concatenate(found)
