@@ -16,7 +16,6 @@ from jaxalias.signals import high_playing, playing
 from jaxalias.signals.recordings import Pair
 from jaxalias.targets import pieces
 from jaxalias.targets.oversampling import at_rates
-from jaxalias.targets.pieces import in_pieces
 from jaxalias.training import loop, plan, rate_search, run
 from jaxalias.training.loop import SILENT, Hooks, Progress
 from jaxalias.training.plan import Played, Task
@@ -115,7 +114,7 @@ def play_music(
         instead = audio if seed == TRAINING_SEED and not high else None
         x = _synthetic(seconds, sample_rate, seed, high) if instead is None else instead
         at_both = at_rates(play, (1, factor))
-        own, target = in_pieces(
+        own, target = pieces.in_pieces(
             lambda piece: [y[0] for y in at_both(jnp.asarray(piece)[None])],
             x,
             longest=round(pieces.LONGEST_S * sample_rate),
