@@ -81,9 +81,9 @@ def prepare(model: Model, tasks: Sequence[Task], sample_rate: int, teacher_model
         seeds=[task.config.seed for task in tasks],
         rates=[task.config.optimiser.learning_rate for task in tasks],
     )
-    tones = functions.sources[0]
+    sines = functions.sources[0]
     for task, own, targets in zip(tasks, known, students.to_host(prepared.held_out[0].targets), strict=True):
-        increment = tones.held_out(own).tones.increment
+        increment = sines.held_out(own).tones.increment
         try:
             teacher.refuse_unusable(targets.reshape(len(targets), -1), increment, sample_rate)
         except ValueError as error:

@@ -123,7 +123,7 @@ def test_knobs_are_drawn_for_every_tone_and_learned() -> None:
 def test_validation_tones_spread_over_the_training_range_and_stay_inside(low: float, high: float) -> None:
     """Tones that are not trained for must not choose the student."""
     config = CONFIG.model_copy(update={"sines": SineConfig(midi_low=low, midi_high=high)})
-    held_out = tones.held_out_tones(config, RATE, tones.HELD_OUT)
+    held_out, _ = tones.held_out_tones(config, RATE, tones.HELD_OUT)
     midi = 69 + 12 * np.log2(phase.to_ratio(held_out.increment) * RATE / 440)
     assert low < midi[0] < low + 4 and high - 4 < midi[-1] < high
     np.testing.assert_allclose(np.diff(midi), (midi[-1] - midi[0]) / (len(midi) - 1), rtol=1e-6)

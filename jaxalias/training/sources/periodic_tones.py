@@ -62,10 +62,7 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
         return settled(params, *inputs), memory
 
     def held_out(known: Known) -> Choices:
-        if found := known.chances.get("tones"):
-            chosen, weight = tones.held_out_by_chance(found, config, sample_rate, HELD_OUT)
-        else:
-            chosen, weight = tones.held_out_tones(config, sample_rate, HELD_OUT), None
+        chosen, weight = tones.held_out_tones(config, sample_rate, HELD_OUT, known.chances.get("tones"))
         period = jnp.full(HELD_OUT, periodic_tones.longest_period(samples), jnp.int32)
         return Choices(*periodic_tones.snap(chosen, period), weight)
 

@@ -70,7 +70,7 @@ def source(model: Model, teacher_model: Model, config: FineTuneConfig, sample_ra
 
     def held_out(known: Known) -> Choices:
         knobs = jnp.asarray(held_out_knobs(model.knobs), config.precision)
-        return Choices(held_out_tones(config, sample_rate, HELD_OUT), knobs)
+        return Choices(held_out_tones(config, sample_rate, HELD_OUT)[0], knobs)
 
     return Source(
         "tones", config.batch_size, analysed // samples, draw, complete, held_out,
@@ -154,29 +154,28 @@ def _ranges(config: FineTuneConfig, sample_rate: int) -> dict[str, Any]:
     }
 
 
-def held_out_tones(config: FineTuneConfig, sample_rate: int, count: int) -> sines.Tones:
-    """Validation tones inside the training range: untrained pitches must not affect the choice of the student."""
-    low, high = config.sines.midi_low, config.sines.midi_high
-    inside = min(_INSIDE, (high - low) / 4)
-    f0 = midi_to_hz(np.linspace(low + inside, high - inside, count))
-    peaks = sines.amplitudes(_spread(count), config.sines.quietest_db)
-    return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision)
-
-
-def held_out_by_chance(
-    found: Chances, config: FineTuneConfig, sample_rate: int, count: int
+def held_out_tones(
+    config: FineTuneConfig, sample_rate: int, count: int, found: Chances | None = None
 ) -> tuple[sines.Tones, Float[Array, "b"] | None]:
-    """Validation tones with the distribution of training tones, and the weight of each.
+    """Validation tones, and the weight of each.
 
-    Loud aliases are rare. Of 24 evenly spaced tones the mean loss of aliases is 0.08 to 0.9 of that of all tones (five
-    captures), of as many of these tones 1.0, with a standard deviation of 0.06 to 0.12 (experiments/RESULTS.md).
+    With chances they have the distribution of training tones. Loud aliases are rare: of 24 evenly spaced tones the mean
+    loss of aliases is 0.08 to 0.9 of that of all tones (five captures), of as many tones by chance 1.0, with a standard
+    deviation of 0.06 to 0.12 (experiments/RESULTS.md).
 
     Args:
-        found: of the cells of `grid`.
         config: range of the tones.
         sample_rate: Hz.
         count: number of tones, b.
+        found: of the cells of `grid`; None: evenly spaced inside the training range, without weights, because untrained
+            pitches must not affect the choice of the student.
     """
+    if found is None:
+        low, high = config.sines.midi_low, config.sines.midi_high
+        inside = min(_INSIDE, (high - low) / 4)
+        f0 = midi_to_hz(np.linspace(low + inside, high - inside, count))
+        peaks = sines.amplitudes(_spread(count), config.sines.quietest_db)
+        return sines.tones(f0, peaks, np.zeros_like(f0), sample_rate=sample_rate, dtype=config.precision), None
     place = jnp.asarray((np.arange(count) + 0.5) / count, config.precision)
     level = jnp.asarray(_spread(count), config.precision)
     return _by_chance(found, place, level, jnp.zeros(count, jnp.uint32), config, sample_rate)
