@@ -94,7 +94,7 @@ def finish(job: Job, results: Sequence[Training], heard: Heard, quiet: bool) -> 
     record |= {**largest, "output": str(job.output), "networks": networks, "audio_files": dict(heard.files)}
     path = job.run_dir / "result.json"
     written = [job.output, *report.write(job.run_dir, record, groups[0], performances), path]
-    record["as_it_was"] = rejected = worse_than_teachers([task for task, *_ in places], groups, record["models"])
+    record["as_it_was"] = rejected = objections([task for task, *_ in places], groups, record["models"])
     record["rejected"] = None
     if rejected:
         aside = keep_teachers(job, results, rejected)
@@ -106,27 +106,27 @@ def finish(job: Job, results: Sequence[Training], heard: Heard, quiet: bool) -> 
     return record
 
 
-def worse_than_teachers(
+def objections(
     tasks: Sequence[Task], groups: Sequence[Sequence[Any]], entries: Sequence[dict[str, Any]]
-) -> dict[str, list[str]]:
-    """By the label of a task, in what its student is worse than the model as it was, with the knobs anywhere.
+) -> dict[str, str]:
+    """By the label of a task, why its model is kept as it was (`verdict.objection`). Only of students not to be used.
 
     Args:
         tasks, groups: a task and its candidates for each position of the knobs: the student last, before it the model
             as it was.
         entries: of the record, one a candidate.
     """
-    found: dict[str, list[str]] = {}
+    positions: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     rest = iter(entries)
     for task, group in zip(tasks, groups, strict=True):
         *_, before, student = [next(rest) for _ in group]
-        if reasons := verdict.worse(before, student):
-            found.setdefault(task.label, []).extend(reasons)
-    return found
+        positions.setdefault(task.label, []).append((before, student))
+    found = {label: verdict.objection(pairs) for label, pairs in positions.items()}
+    return {label: words for label, words in found.items() if words}
 
 
-def keep_teachers(job: Job, results: Sequence[Training], rejected: Mapping[str, Sequence[str]]) -> Path:
-    """Write the output anew, with the networks as they were whose students are worse; returns where these went."""
+def keep_teachers(job: Job, results: Sequence[Training], rejected: Mapping[str, str]) -> Path:
+    """Write the output anew, with the networks as they were whose students are put aside; returns where these went."""
     aside = job.run_dir / f"rejected_{job.output.name}"
     students = [result.student for result in results]
     fine_tuning.export(job.source, job.tasks, students, aside)
@@ -135,9 +135,8 @@ def keep_teachers(job: Job, results: Sequence[Training], rejected: Mapping[str, 
         for task, student in zip(job.tasks, students, strict=True)
     ]
     fine_tuning.export(job.source, job.tasks, kept, job.output, {"as_it_was": sorted(rejected)})
-    for label, reasons in rejected.items():
-        what = f"worse than its teacher in {', '.join(reasons)}"
-        print(f"{label}: the student is {what}; {job.output} holds the model as it was, {aside} the student")
+    for label, words in rejected.items():
+        print(f"{label}: the student {words}; {job.output} holds the model as it was, {aside} the student")
     return aside
 
 

@@ -3,7 +3,8 @@
 A student must be closer to the alias-free teacher than the teacher is, on sines and on music. Where the teacher's
 aliases are inaudible, the student's error must be inaudible too, and no more is required. A student is worse if one of
 these figures is worse: the NMR or the audible share of playing, of high playing or of one of the user's clips, relative
-to the alias-free teacher (`played`), or the NMR-T of the sine set (the teacher's own NMR-T is its NMR-S).
+to the alias-free teacher (`played`), or the NMR-T of the sine set (the teacher's own NMR-T is its NMR-S). A student
+that is no worse and gains nothing is not worth a changed tone: the teacher is kept then, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ NAM_SCALE = (
 """(upper limit of the ESR, comment), from the trainer of neural-amp-modeler 0.13 (`nam.train.core._esr_comment`)."""
 _ROUNDING_DB = 0.05  # smaller differences are rounding errors of float32
 _GAIN_DB = 1.0  # an NMR that is lower by less is no reason to change a capture
+_NO_GAIN = "does not alias audibly less than its teacher: nothing is gained by it"
 _SETS = {"playing": "playing", "high_playing": "high playing"}
 
 
@@ -63,10 +65,27 @@ def worse(teacher: dict[str, Any], student: dict[str, Any]) -> list[str]:
 
 
 def gains(teacher: dict[str, Any], student: dict[str, Any]) -> bool:
-    """True if a student has a lower NMR of high playing or a lower NMR-T than its teacher, by more than 1 dB."""
-    of_high = [_nmr(model["played"]["high_playing"]["alias_free"]["NMR"]) for model in (teacher, student)]
-    of_sines = [_nmr(model["metrics"]["NMR-T"]) for model in (teacher, student)]
-    return any(after < before - _GAIN_DB for before, after in (of_high, of_sines))
+    """True if a student aliases audibly less than its teacher.
+
+    The NMR of high playing or NMR-T, where audible, is lower by more than 1 dB, or the share of the audible frames of
+    high playing is lower by more than `INAUDIBLE_SHARE`.
+    """
+    before, after = (model["played"]["high_playing"]["alias_free"] for model in (teacher, student))
+    nmr = [(before["NMR"], after["NMR"]), (teacher["metrics"]["NMR-T"], student["metrics"]["NMR-T"])]
+    lower = any(max(_nmr(less), AUDIBLE_DB) < _nmr(more) - _GAIN_DB for more, less in nmr)
+    return lower or after["audible"] < before["audible"] - INAUDIBLE_SHARE
+
+
+def objection(positions: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """Why the teacher is kept instead of a student: what follows "the student". Empty if the student is to be used.
+
+    Args:
+        positions: teacher and student, entries of a record with "played", at each position of the knobs.
+    """
+    found = [figure for teacher, student in positions for figure in worse(teacher, student)]
+    if found:
+        return f"is worse than its teacher in {', '.join(found)}"
+    return "" if any(gains(teacher, student) for teacher, student in positions) else _NO_GAIN
 
 
 def _compared(teacher: dict[str, Any], student: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -138,8 +157,7 @@ def _advice(positions: Sequence[Pair]) -> str:
     if elsewhere:
         return f"With the knobs at {', '.join(elsewhere)} it is worse than its teacher: keep the teacher there"
     if not any(gains(pair.teacher, pair.student) for pair in positions):
-        nothing = f"not better by {_GAIN_DB:g} dB in any of this: nothing is gained by it"
-        return f"It is no worse than its teacher, and {nothing}"
+        return f"It is no worse than its teacher, but {_NO_GAIN}, keep the teacher"
     return "It is no worse than its teacher in any of this: use it"
 
 

@@ -75,7 +75,7 @@ def summary(captures: Sequence[Capture], failed: int, left_out: int) -> str:
         left_out: the number of files that are no models.
     """
     used = [found for found in captures if not found.kept]
-    words = f"{len(used)} of {len(captures) + failed} captures have a student that is no worse than its teacher"
+    words = f"{len(used)} of {len(captures) + failed} captures have a student that is better than its teacher"
     if used:
         before, after = (np.mean([_audible(getattr(found, at)) for found in used]) for at in ("before", "after"))
         words += f": {100 * before:.0f} % of the frames of high playing were audible, {100 * after:.0f} % are left"

@@ -66,12 +66,38 @@ def test_one_figure_that_is_worse_is_said_and_the_teacher_kept(changed: dict[str
 
 @pytest.mark.parametrize(
     ("high", "nmr_t", "gained"),
-    [(14.0, 11.8, False), (13.1, 10.9, False), (12.9, 11.8, True), (14.0, 10.7, True), (None, 11.8, True)],
+    [
+        (figures(14.0, 0.77), 11.8, False),
+        (figures(13.1, 0.76), 10.9, False),
+        (figures(12.9, 0.77), 11.8, True),
+        (figures(14.0, 0.77), 10.7, True),
+        (figures(14.0, 0.74), 11.8, True),
+        (figures(None, 0.77), 11.8, True),
+    ],
 )
-def test_a_student_as_good_as_its_teacher_is_not_recommended(high: float | None, nmr_t: float, gained: bool) -> None:
-    line = one(TEACHER, entry("student", figures(-30.0, 0.0), figures(high, 0.77), nmr_t))
+def test_a_student_that_is_no_better_is_not_recommended(high: dict[str, Any], nmr_t: float, gained: bool) -> None:
+    student = entry("student", figures(-30.0, 0.0), high, nmr_t)
+    line = one(TEACHER, student)
     assert ("use it" in line) == gained
-    assert ("nothing is gained by it" in line) != gained
+    assert ("nothing is gained by it, keep the teacher" in line) != gained
+    assert (verdict.objection([(TEACHER, student)]) == "") == gained
+
+
+def test_what_was_inaudible_before_is_no_gain() -> None:
+    quiet = entry("teacher", figures(-30.0, 0.0), figures(-12.0, 0.015), -20.0)
+    quieter = entry("student", figures(-30.0, 0.0), figures(-40.0, 0.0), -60.0)
+    assert not verdict.gains(quiet, quieter) and verdict.worse(quiet, quieter) == []
+    rare = entry("teacher", figures(-30.0, 0.0), figures(-12.0, 0.05), -20.0)  # some loud frames, inaudible on average
+    assert verdict.gains(rare, quieter)
+
+
+def test_a_knob_needs_a_gain_somewhere_and_a_loss_nowhere() -> None:
+    same = {**TEACHER, "role": "student"}
+    bad = entry("student", figures(-30.0, 0.0), figures(15.0, 0.1), -8.0)
+    assert verdict.objection([(TEACHER, same), (TEACHER, GOOD)]) == ""
+    assert verdict.objection([(TEACHER, GOOD), (TEACHER, bad)]) == (
+        "is worse than its teacher in NMR of high playing (15.0 dB against 14.0 dB)"
+    )
 
 
 def clip(name: str, of_it: dict[str, Any]) -> dict[str, Any]:
