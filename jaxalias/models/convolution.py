@@ -37,7 +37,7 @@ class DilatedConv(nn.Module):
         length = x.shape[1] - (self.kernel_size - 1) * self.dilation
         by_group = weight.reshape(self.groups, -1, inputs, self.kernel_size).transpose(0, 3, 1, 2)
         outputs = _mix(by_group.reshape(-1, inputs), x, self.groups)
-        outputs = outputs.reshape(self.groups, self.kernel_size, -1, x.shape[1])
+        outputs = outputs.reshape(self.groups, self.kernel_size, self.rows // self.groups, x.shape[1])
         starts = (tap * self.dilation for tap in range(self.kernel_size))
         y: Any = sum(outputs[:, tap, :, start : start + length] for tap, start in enumerate(starts))
         y = y.reshape(self.rows, length)
@@ -88,7 +88,8 @@ def newest(longer: Float[Array, "c t"], like: Float[Array, "d s"]) -> Float[Arra
 def _mix(weight: Float[Array, "rows c"], x: Float[Array, "d t"], groups: int) -> Float[Array, "rows t"]:
     """Multiply each group of channels with its own group of rows; with one group this is a matrix product."""
     if groups > 1:
-        weights, parts = weight.reshape(groups, -1, weight.shape[1]), x.reshape(groups, -1, x.shape[1])
+        weights = weight.reshape(groups, -1, weight.shape[1])
+        parts = x.reshape(groups, weight.shape[1], x.shape[1])  # a block of the past alone has no sample here
         y = jnp.einsum("grc,gct->grt", weights, parts, precision=jax.lax.Precision.HIGHEST)
         return y.reshape(weight.shape[0], x.shape[1])
     if weight.shape[1] == 1:
