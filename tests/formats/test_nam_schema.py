@@ -33,12 +33,14 @@ def test_a_file_sounds_like_a_slow_reading_of_it_and_comes_back(tmp_path, name):
     assert (tmp_path / "copy").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["every memory", "ConvNet", "Linear"])
-def test_long_signals_in_blocks_of_time_are_one_piece(tmp_path, name, monkeypatch):
-    loaded, x = load(tmp_path, ALL[name]), RNG.normal(0, 0.5, 33)
+@pytest.mark.parametrize("samples", [33, 30])
+@pytest.mark.parametrize("name", ["every memory", "head1x1 in groups", "FiLM", "condition", "ConvNet", "Linear"])
+def test_long_signals_in_blocks_of_time_are_one_piece(tmp_path, name, samples, monkeypatch):
+    """Three blocks after a first one that has three samples of the signal, or none."""
+    loaded, x = load(tmp_path, ALL[name]), RNG.normal(0, 0.5, samples)
     whole = play(loaded, x)
     monkeypatch.setattr(feedforward, "_BLOCK", 10)
-    monkeypatch.setattr(feedforward, "_LONG", 33)
+    monkeypatch.setattr(feedforward, "_LONG", 30)
     np.testing.assert_allclose(play(loaded, x), whole, rtol=0, atol=tolerances.F64)
 
 
