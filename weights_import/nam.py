@@ -7,6 +7,7 @@ keeps its version, schema and keys: old players refuse newer ones, and a missing
 from collections.abc import Callable
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -76,8 +77,13 @@ def write(document: dict, config: Config, params: Params) -> dict:
 
 
 def finish(document: dict, teacher: Network, params: Params, note: dict) -> tuple[Params, dict]:
-    """Bring what follows from the weights up to date: the initial state of an LSTM, and loudness and gain."""
-    if isinstance(teacher.config, LSTMConfig):
+    """Bring what follows from the weights up to date: the initial state of an LSTM, and loudness and gain.
+
+    A model that is kept as it was keeps its initial state, too.
+    """
+    as_it_was = jax.tree.map(np.float32, teacher.params)
+    changed = not all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(as_it_was)))
+    if isinstance(teacher.config, LSTMConfig) and changed:
         params = params | settled_state(teacher.config, params)
     student = teacher._replace(params=params)
     levels, how = nam_levels.corrected(metadata.of(document), teacher, student)

@@ -24,7 +24,7 @@ NAM_SCALE = (
 """(upper limit of the ESR, comment), from the trainer of neural-amp-modeler 0.13 (`nam.train.core._esr_comment`)."""
 _ROUNDING_DB = 0.05  # smaller differences are rounding errors of float32
 _GAIN_DB = 1.0  # an NMR that is lower by less is no reason to change a capture
-_NO_GAIN = "does not alias audibly less than its teacher: nothing is gained by it"
+_NO_GAIN = "does not alias audibly less: nothing is gained by it"
 _SETS = {"playing": "playing", "high_playing": "high playing"}
 
 
