@@ -81,10 +81,10 @@ def finish(document: dict, teacher: Network, params: Params, note: dict) -> tupl
 
     A model that is kept as it was keeps its initial state, too.
     """
-    as_it_was = jax.tree.map(np.float32, teacher.params)
-    changed = not all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(as_it_was)))
-    if isinstance(teacher.config, LSTMConfig) and changed:
-        params = params | settled_state(teacher.config, params)
+    if isinstance(teacher.config, LSTMConfig):
+        as_it_was = jax.tree.map(np.float32, teacher.params)
+        if not all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(as_it_was))):
+            params = params | settled_state(teacher.config, params)
     student = teacher._replace(params=params)
     levels, how = nam_levels.corrected(metadata.of(document), teacher, student)
     return params, metadata.with_note(document, metadata.about(note, how), **levels)

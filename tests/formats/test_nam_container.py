@@ -183,10 +183,8 @@ def test_evaluate_compares_each_model_with_its_own_teacher(tmp_path: Path, monke
         ("t.nam [max_value 1]", "teacher"), ("s.nam [max_value 1]", "student"),
         ("t.nam [max_value 0.5]", "teacher"), ("s.nam [max_value 0.5]", "student"),
     ]  # fmt: skip
-    teacher_self, student_wavenet, other_self, student_lstm = (row["metrics"]["HESR-T"] for row in rows)
-    assert teacher_self is None and other_self is None
-    assert student_wavenet > -40
-    assert student_lstm is None or student_lstm < -250  # the LSTM is the same but for rounding
+    assert [row["metrics"]["HESR-T"] is None for row in rows] == [True, False, True, True]  # the LSTM is the same
+    assert rows[1]["metrics"]["HESR-T"] > -40
 
 
 def test_survey_has_a_row_for_each_model(tmp_path: Path, monkeypatch: Any) -> None:
