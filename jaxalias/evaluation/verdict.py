@@ -25,6 +25,7 @@ NAM_SCALE = (
 _ROUNDING_DB = 0.05  # smaller differences are rounding errors of float32
 _GAIN_DB = 1.0  # an NMR that is lower by less is no reason to change a capture
 _NO_GAIN = "does not alias audibly less: nothing is gained by it"
+_RECORDINGS = "Recorded playing can be harder than these sets: measure yours with --audio"
 _SETS = {"playing": "playing", "high_playing": "high playing"}
 
 
@@ -92,10 +93,13 @@ def _compared(teacher: dict[str, Any], student: dict[str, Any]) -> Iterator[tupl
     """What both models played, in words, with the figures of each. Clips shorter than one frame are left out."""
     for name, words in _SETS.items():
         yield words, teacher["played"][name]["alias_free"], student["played"][name]["alias_free"]
-    clips = ((model.get("audio") or {}).get("clips", ()) for model in (teacher, student))
-    for before, after in zip(*clips, strict=True):
+    for before, after in zip(_clips(teacher), _clips(student), strict=True):
         if after["alias_free"]["audible"] is not None:
             yield f"the clip {after['name']}", before["alias_free"], after["alias_free"]
+
+
+def _clips(model: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    return (model.get("audio") or {}).get("clips", ())
 
 
 def nam_comment(esr: float) -> str:
@@ -158,7 +162,8 @@ def _advice(positions: Sequence[Pair]) -> str:
         return f"With the knobs at {', '.join(elsewhere)} it is worse than its teacher: keep the teacher there"
     if not any(gains(pair.teacher, pair.student) for pair in positions):
         return f"It is no worse than its teacher, but {_NO_GAIN}, keep the teacher"
-    return "It is no worse than its teacher in any of this: use it"
+    advice = "It is no worse than its teacher in any of this: use it"
+    return advice if _clips(positions[0].student) else f"{advice}. {_RECORDINGS}"
 
 
 def _rivals_in_words(rivals: dict[int, dict[str, Any]]) -> str:

@@ -116,7 +116,14 @@ def test_a_clip_of_ones_own_counts_as_what_is_played() -> None:
     words = "audible frames of the clip bass (28 % against 0 %)"
     assert verdict.worse(teacher, worse) == [words]
     assert f"It is worse than its teacher in {words}: keep the teacher." in one(teacher, worse)
-    assert "use it" in one(teacher, with_clips(GOOD, figures(-11.0, 0.02), figures(None, 0.0)))
+    better = one(teacher, with_clips(GOOD, figures(-11.0, 0.02), figures(None, 0.0)))
+    assert better.endswith("use it.")
+
+
+def test_without_a_clip_the_user_is_asked_for_one() -> None:
+    asked = "Recorded playing can be harder than these sets: measure yours with --audio."
+    assert one(TEACHER, GOOD).endswith(f"use it. {asked}")
+    assert asked not in one(TEACHER, {**TEACHER, "role": "student"})
 
 
 def test_what_stays_inaudible_is_no_loss() -> None:
